@@ -1,0 +1,127 @@
+"""A data set that is a folder: each folder in it a class, named by its label, or all images side by side, unlabelled.
+
+An image's label is the first folder on the way to it: ``<path>/Mild/left/0024.png`` is labelled ``Mild``. An image that
+lies directly in ``<path>``, with or without class folders beside it, has no label.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import field_validator
+
+from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl
+from sslkit.errors import DataError
+
+EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""What counts as an image, in lower or upper case; other files are passed over."""
+
+
+class ImageFolderConfig(PluginConfig):
+    r"""Options of the data set ``image-folder``.
+
+    Attributes:
+        path: the folder.
+        group_pattern: a regular expression with one group, searched in each file's name; what the group matches is the
+            patient. ``"^(\d+)_"`` takes 17 from ``17_left.jpeg``. By default each image is a group of its own.
+    """
+
+    path: ConfigPath
+    group_pattern: str | None = None
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _one_group(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        try:
+            groups = re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"{value!r} is not a regular expression: {error}") from None
+        if groups != 1:
+            raise ValueError(f"{value!r} has {groups} groups; put one pair of parentheses around the patient's name")
+        return value
+
+
+class ImageFolder(Dataset[ImageFolderConfig]):
+    """Images below a folder, labelled by the folders that they are in."""
+
+    name: ClassVar[str] = "image-folder"
+    Config: ClassVar[type[PluginConfig]] = ImageFolderConfig
+
+    def records(self) -> Sequence[Record]:
+        """Return one record an image, sorted by id; the id is its path below the folder, with slashes."""
+        root = self.config.path
+        if not root.is_dir():
+            kind = "a file" if root.exists() else "missing"
+            raise DataError(f"{root} is {kind}; set path to the folder of the images")
+        ids = sorted(_image_ids(root))
+        if not ids:
+            raise DataError(f"no image in {root} or in any folder below it; looked for {', '.join(EXTENSIONS)}")
+        groups = _groups(ids, self.config.group_pattern)
+        return [
+            Record(id=id_, path=root / id_, label=id_.split("/")[0] if "/" in id_ else None, group=group)
+            for id_, group in zip(ids, groups, strict=True)
+        ]
+
+
+def _image_ids(root: Path) -> Iterator[str]:
+    """Yield the paths of all images below a folder, following symbolic links but never in a circle."""
+    seen = {_identity(root): "."}
+    pending = [("", frozenset(seen))]
+    while pending:
+        prefix, above = pending.pop()
+        for entry in _entries(root / prefix):
+            path = prefix + entry.name
+            if entry.is_dir():
+                identity = _identity(Path(entry.path))
+                if identity in above:
+                    continue
+                if identity in seen:
+                    raise DataError(
+                        f"{path} and {seen[identity]} in {root} are one folder, by a symbolic link; its images would "
+                        "count twice, so remove the link"
+                    )
+                seen[identity] = path
+                pending.append((f"{path}/", above | {identity}))
+            # A link to nothing is listed too: reading it fails by name, where passing it over would lose an image.
+            elif entry.name.lower().endswith(EXTENSIONS) and (entry.is_file() or entry.is_symlink()):
+                yield path
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be listed: {error.strerror}") from None
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _groups(ids: Sequence[str], pattern: str | None) -> list[str | None]:
+    if pattern is None:
+        return [None] * len(ids)
+    matches = [re.search(pattern, id_.rpartition("/")[2]) for id_ in ids]
+    groups = [match[1] if match else None for match in matches]
+    lacking = [id_ for id_, group in zip(ids, groups, strict=True) if not group]
+    if lacking:
+        more = ", ..." if len(lacking) > 3 else ""
+        raise DataError(
+            f"group_pattern {pattern!r} finds no group in {len(lacking)} of {len(ids)} file names: "
+            f"{', '.join(lacking[:3])}{more}; every image needs one"
+        )
+    return list(groups)
+
+
+@hookimpl
+def sslkit_datasets() -> list[type[ImageFolder]]:
+    """Return the data set ``image-folder``."""
+    return [ImageFolder]

@@ -1,0 +1,86 @@
+"""Self-supervised learning for images whose labels are scarce: what is pretraining worth, in labels?
+
+The public names below are loaded when first used, so that ``import sslkit`` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sslkit.config.base import ConfigPath, PluginConfig
+    from sslkit.data.normalization import normalize
+    from sslkit.engine.weights import load_timm_weights, load_weights
+    from sslkit.hookspecs import hookimpl
+    from sslkit.interfaces import (
+        API_VERSION,
+        Backbone,
+        Dataset,
+        DownstreamHead,
+        Executor,
+        Job,
+        JobObserver,
+        Plugin,
+        PretextTask,
+        Report,
+    )
+    from sslkit.types import Prediction, Record, StepOutput, TaskContext, Views
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "sslkit.config.base": ("ConfigPath", "PluginConfig"),
+    "sslkit.data.normalization": ("normalize",),
+    "sslkit.engine.weights": ("load_timm_weights", "load_weights"),
+    "sslkit.hookspecs": ("hookimpl",),
+    "sslkit.interfaces": (
+        "API_VERSION",
+        "Backbone",
+        "Dataset",
+        "DownstreamHead",
+        "Executor",
+        "Job",
+        "JobObserver",
+        "Plugin",
+        "PretextTask",
+        "Report",
+    ),
+    "sslkit.types": ("Prediction", "Record", "StepOutput", "TaskContext", "Views"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "API_VERSION",
+    "Backbone",
+    "ConfigPath",
+    "Dataset",
+    "DownstreamHead",
+    "Executor",
+    "Job",
+    "JobObserver",
+    "Plugin",
+    "PluginConfig",
+    "Prediction",
+    "PretextTask",
+    "Record",
+    "Report",
+    "StepOutput",
+    "TaskContext",
+    "Views",
+    "__version__",
+    "hookimpl",
+    "load_timm_weights",
+    "load_weights",
+    "normalize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'sslkit' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,122 @@
+"""The toolkit's verbs as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sslkit.config import RunConfig, load_config, parse_config
+from sslkit.experiment.dry_run import DryRun, plan_run
+from sslkit.experiment.prediction import GradedImage, Predictor
+from sslkit.experiment.running import RunResult, execute_run
+from sslkit.registry import Registry, build_registry
+from sslkit.report import write_report
+
+if TYPE_CHECKING:
+    from sslkit.experiment.observation import RunObserver
+
+ConfigLike = RunConfig | Mapping[str, Any] | str | Path
+"""A configuration: checked already, as plain tables, or a TOML file."""
+
+
+def run(
+    config: ConfigLike,
+    output: str | Path | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    registry: Registry | None = None,
+    observer: RunObserver | None = None,
+) -> RunResult:
+    """Carry out a run, or what is missing of it, and write its report.
+
+    Args:
+        config: what to run.
+        output: the run directory; by default ``runs/`` and the run's name.
+        overrides: ``KEY=VALUE`` each.
+        registry: the plugins; by default those that are installed.
+        observer: hears of progress.
+
+    Returns:
+        Where the results are, the rows of summary.csv, and what failed.
+
+    Raises:
+        sslkit.errors.UsageError: if configuration, data or directory cannot be used.
+        sslkit.errors.JobError: if jobs failed; the others' results are kept and reported.
+    """
+    result = execute(config, output, overrides=overrides, registry=registry, observer=observer)
+    result.raise_failures()
+    return result
+
+
+def execute(
+    config: ConfigLike,
+    output: str | Path | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    registry: Registry | None = None,
+    observer: RunObserver | None = None,
+) -> RunResult:
+    """Do as [run][sslkit.run] does, but return failures of jobs in place of raising them."""
+    checked = _checked(config, overrides)
+    result = execute_run(checked, _output(checked, output), registry or build_registry(), observer)
+    write_report(result.directory.root)
+    return result
+
+
+def plan(
+    config: ConfigLike,
+    output: str | Path | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    registry: Registry | None = None,
+) -> DryRun:
+    """Check everything that a run would need, and say what it would do; nothing is computed or written.
+
+    Raises:
+        sslkit.errors.UsageError: if configuration, data or directory cannot be used.
+    """
+    checked = _checked(config, overrides)
+    return plan_run(checked, _output(checked, output), registry or build_registry())
+
+
+def predict(
+    run_directory: str | Path,
+    images: Iterable[str | Path],
+    *,
+    arm: str | None = None,
+    registry: Registry | None = None,
+) -> Iterator[GradedImage]:
+    """Grade images with the models of a run, one a fold, averaged.
+
+    Args:
+        run_directory: a run that has finished.
+        images: image files; one that cannot be read is answered with an error, and the rest are graded.
+        arm: whose models; by default ``pretrained``.
+        registry: the plugins; by default those that are installed.
+
+    Raises:
+        sslkit.errors.RunDirectoryError: if there is no such run, or it keeps no model of the arm.
+    """
+    return Predictor(Path(run_directory), registry or build_registry(), arm).predict(Path(path) for path in images)
+
+
+def report(run_directory: str | Path) -> Path:
+    """Write the report of a run anew and return its path.
+
+    Raises:
+        sslkit.errors.RunDirectoryError: if there is no such run.
+    """
+    return write_report(Path(run_directory))
+
+
+def _checked(config: ConfigLike, overrides: Iterable[str]) -> RunConfig:
+    if isinstance(config, str | Path):
+        return load_config(Path(config), overrides)
+    if isinstance(config, RunConfig):
+        return parse_config(config.model_dump(mode="json"), root=config.root, overrides=overrides)
+    return parse_config(config, root=Path.cwd(), overrides=overrides)
+
+
+def _output(config: RunConfig, output: str | Path | None) -> Path:
+    return Path("runs") / config.name if output is None else Path(output)

@@ -1,0 +1,48 @@
+"""The command line: thin commands over the functions of [sslkit.api][]."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from sslkit import __version__
+from sslkit.cli.config import config
+from sslkit.cli.plugins import plugins
+from sslkit.cli.predict import predict
+from sslkit.cli.report import report
+from sslkit.cli.run import run
+from sslkit.errors import SslkitError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sslkit")
+def cli() -> None:
+    """Self-supervised learning for images whose labels are scarce.
+
+    What is pretraining worth, in labels? For example:
+
+        sslkit run examples/dr_rotation.toml --output runs/dr
+    """
+
+
+for command in (run, predict, report, plugins, config):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message on standard error, never a traceback."""
+    try:
+        sys.exit(cli(standalone_mode=False))
+    except click.exceptions.Abort:
+        click.echo("Interrupted; the same command goes on where it stopped.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except SslkitError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_status)
+    except BrokenPipeError:  # the reader of our output, `head` say, has left
+        sys.stderr.close()
+        sys.exit(1)

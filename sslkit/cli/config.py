@@ -1,0 +1,35 @@
+"""``sslkit config``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def config() -> None:
+    """Check configurations, and print their schema."""
+
+
+@config.command(epilog="Example: sslkit config check examples/dr_rotation.toml")
+@click.argument("path", metavar="CONFIG", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration.")
+def check(path: Path, overrides: tuple[str, ...]) -> None:
+    """Check a configuration and the options of its plugins; touch no data."""
+    from sslkit.config import load_config
+    from sslkit.experiment.plan import resolve
+    from sslkit.registry import build_registry
+
+    resolve(load_config(path, overrides), build_registry())
+    click.echo(f"{path} is a valid configuration.")
+
+
+@config.command(epilog="Example: sslkit config schema > sslkit.schema.json")
+def schema() -> None:
+    """Print the JSON schema of a configuration, with the options of all installed plugins."""
+    from sslkit.experiment.schema import json_schema
+    from sslkit.registry import build_registry
+
+    click.echo(json.dumps(json_schema(build_registry()), indent=2))

@@ -1,0 +1,174 @@
+"""What the commands show in a terminal: progress on standard error, results on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import rich.progress
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sslkit.experiment.dry_run import DryRun
+    from sslkit.experiment.prediction import GradedImage
+    from sslkit.experiment.running import RunResult
+    from sslkit.interfaces import Job
+    from sslkit.registry import Registry
+
+_STAGES = {"ingest": "Decoding images", "jobs": "Pretraining and fine-tuning"}
+
+
+class Progress:
+    """Shows a run as it goes: bars in a terminal, a plain line a stage and a failure elsewhere."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self._bars = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(bar_width=30),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._stage: rich.progress.TaskID | None = None
+        self._stage_name = ""
+        self._jobs: dict[str, rich.progress.TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a bar."""
+        self._stage_name = _STAGES[name]
+        unit = "images" if name == "ingest" else "jobs"
+        if not self.console.is_terminal:
+            self.console.print(f"{self._stage_name}: {total} {unit}", highlight=False)
+        self._stage = self._bars.add_task(f"[bold]{self._stage_name}", total=total)
+
+    def advanced(self, done: int) -> None:
+        """Move the stage's bar."""
+        if self._stage is not None:
+            self._bars.update(self._stage, completed=done)
+
+    def job_started(self, job: Job) -> None:
+        """Add a bar for a job."""
+        self._jobs[job.id] = self._bars.add_task(f"  {escape(describe_job(job))}", total=None)
+
+    def job_progressed(self, job: Job, values: Mapping[str, Any]) -> None:
+        """Move a job's bar."""
+        if "done" in values:
+            self._bars.update(self._jobs[job.id], completed=values["done"], total=values["total"])
+
+    def job_finished(self, job: Job) -> None:
+        """Take a job's bar away."""
+        self._bars.remove_task(self._jobs.pop(job.id))
+
+    def job_failed(self, job: Job, reason: str) -> None:
+        """Say at once that a job failed."""
+        if job.id in self._jobs:
+            self._bars.remove_task(self._jobs.pop(job.id))
+        self.console.print(f"[red]failed:[/] {escape(describe_job(job))}: {escape(reason.strip().splitlines()[-1])}")
+
+
+def describe_job(job: Job) -> str:
+    """Return a job's coordinates in words."""
+    from sslkit.experiment.cell import CellJob
+
+    if isinstance(job, CellJob):
+        task = f"{job.pretext} " if job.pretext else ""
+        return f"{task}{job.arm}, {job.fraction:.3g} of the labels, fold {job.fold}, repetition {job.repetition}"
+    return job.id
+
+
+def show_plan(plan: DryRun) -> None:
+    """Print what a run would do."""
+    console = Console(highlight=False)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    counts = ", ".join(f"{name} {count}" for name, count in plan.class_counts.items())
+    labels = ", ".join(f"{share:.0%}: {count}" for share, count in plan.labels.items())
+    for key, value in {
+        "output": str(plan.output),
+        "images": f"{plan.num_images} in {plan.num_groups} groups, {plan.num_unlabelled} of them without a label",
+        "classes": counts,
+        "labels (fold 0)": labels,
+        "jobs": f"{plan.num_pretrainings} pretrainings, {plan.num_cells} cells, {plan.workers} at a time",
+        "compute": f"{plan.compute.device}, {plan.compute.precision}",
+    }.items():
+        table.add_row(key, escape(value))
+    console.print(table)
+    for sentence in plan.missing_classes:
+        console.print(f"note: {escape(sentence)}")
+    console.print("Nothing was computed.")
+
+
+def show_result(result: RunResult) -> None:
+    """Print the table of a run, and where to look next."""
+    console = Console(highlight=False)
+    table = Table(title="Quadratic weighted kappa on test folds", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("arm")
+    for name in ("labels", "share", "min", "mean", "max"):
+        table.add_column(name, justify="right")
+    for number, row in enumerate(result.summary):
+        first_of_arm = number and _arm(row) != _arm(result.summary[number - 1])
+        if first_of_arm:
+            table.add_section()
+        kappas = (row["qwk_min"], row["qwk_mean"], row["qwk_max"])
+        cells = [_arm(row), f"{row['labels']:.0f}", f"{row['fraction']:.0%}", *map(_number, kappas)]
+        table.add_row(*(escape(cell) for cell in cells))
+    if result.summary:
+        console.print(table)
+    console.print(f"Report: {escape(str(result.directory.root / 'report' / 'index.html'))}", soft_wrap=True)
+    console.print(f"Next:   sslkit predict {escape(str(result.directory.root))} PHOTOGRAPH.jpg", soft_wrap=True)
+
+
+def show_grades(images: Sequence[GradedImage]) -> None:
+    """Print a table of graded images."""
+    graded = [image for image in images if image.probabilities is not None]
+    if not graded:
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("image", overflow="fold")
+    table.add_column("grade", justify="right")
+    table.add_column("name")
+    for name in graded[0].probabilities or {}:
+        table.add_column(escape(f"p({name})"), justify="right")
+    for image in graded:
+        shares = (image.probabilities or {}).values()
+        table.add_row(escape(image.image), str(image.grade), escape(image.grade_name or ""), *(f"{p:.2f}" for p in shares))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("Not a medical device: for research only.")
+
+
+def show_plugins(registry: Registry) -> None:
+    """Print the installed plugins, and those set aside."""
+    console = Console(highlight=False)
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("kind", "name", "distribution", "what it is"):
+        table.add_column(column)
+    for plugin in registry.plugins:
+        table.add_row(*(escape(text) for text in (plugin.kind, plugin.name, plugin.origin, plugin.summary)))
+    console.print(table)
+    for broken in registry.broken:
+        console.print(f"[red]set aside:[/] {escape(broken.entry_point)} of {escape(broken.distribution)} {escape(broken.version)}")
+        console.print(escape(broken.traceback.rstrip() or broken.reason))
+
+
+def _arm(row: Mapping[str, Any]) -> str:
+    return f"{row['pretext']} {row['arm']}".strip()
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"

@@ -1,0 +1,34 @@
+"""``sslkit predict``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example: sslkit predict runs/dr photograph.jpg --json")
+@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--arm", help="Whose models to use; by default 'pretrained'.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
+def predict(run_directory: Path, images: tuple[Path, ...], arm: str | None, as_json: bool) -> None:
+    """Grade images with the models of a run, one a fold, averaged.
+
+    Not a medical device. An image that cannot be read is reported, the rest are graded, and the exit status is 1.
+    """
+    from sslkit import api
+    from sslkit.cli.display import show_grades
+
+    graded = list(api.predict(run_directory, images, arm=arm))
+    if as_json:
+        click.echo(json.dumps([asdict(image) for image in graded], indent=2))
+    else:
+        show_grades(graded)
+    unread = [image for image in graded if image.error is not None]
+    for image in unread:
+        click.echo(f"Error: {image.image} cannot be read: {image.error}", err=True)
+    if unread:
+        raise click.exceptions.Exit(1)

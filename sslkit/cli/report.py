@@ -1,0 +1,16 @@
+"""``sslkit report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example: sslkit report runs/dr")
+@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+def report(run_directory: Path) -> None:
+    """Write the report of a run anew from its results."""
+    from sslkit.report import write_report
+
+    click.echo(write_report(run_directory))

@@ -1,0 +1,82 @@
+"""From a TOML file and ``--set`` overrides to a checked configuration, and back."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sslkit.config.messages import describe_validation_error
+from sslkit.config.schema import RunConfig
+from sslkit.errors import ConfigError
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a configuration.
+
+    Args:
+        path: a TOML file; its relative paths are relative to its folder.
+        overrides: ``KEY=VALUE`` each, KEY a dotted path, VALUE as TOML writes it (a bare word is a text).
+
+    Raises:
+        ConfigError: if the file cannot be read, or a key, type or value is wrong.
+    """
+    return parse_config(read_toml(path), root=path.parent, overrides=overrides)
+
+
+def parse_config(data: Mapping[str, Any], *, root: Path, overrides: Iterable[str] = ()) -> RunConfig:
+    """Check plain values as a configuration whose relative paths are relative to ``root``.
+
+    Raises:
+        ConfigError: if a key, type or value is wrong.
+    """
+    tables = json.loads(json.dumps(data, default=str))
+    for override in overrides:
+        _apply(tables, override)
+    try:
+        config = RunConfig.model_validate_json(json.dumps(tables), context={"root": root.resolve()})
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, RunConfig)) from None
+    config._root = root.resolve()
+    return config
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file.
+
+    Raises:
+        ConfigError: if it cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"no configuration at {path}; give the path of a TOML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as a TOML file: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def _apply(tables: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"--set {override!r} is not KEY=VALUE, such as --set pretraining.epochs=20")
+    table: Any = tables
+    for depth, part in enumerate(parts[:-1]):
+        table = table.setdefault(part, {}) if isinstance(table, dict) else table
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {override!r}: {'.'.join(parts[: depth + 1])} is not a table")
+    table[parts[-1]] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return json.loads(json.dumps(parsed["value"], default=str)) if list(parsed) == ["value"] else text

@@ -1,0 +1,150 @@
+"""The TOML schema of a run: the toolkit's own tables; plugins bring the schema of theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PrivateAttr, field_validator
+
+from sslkit.config.base import ConfigPath, PluginConfig
+
+Arm = Literal["pretrained", "scratch", "frozen", "imagenet"]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class PluginTable(BaseModel):
+    """A plugin's name and, beside it, the plugin's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    __pydantic_extra__: dict[str, JsonValue]
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The plugin's own options, without its name."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class ImagesConfig(PluginConfig):
+    """How images are brought to one size and shape."""
+
+    size: Positive = Field(224, description="Side of the square images, in pixels.")
+    crop: Literal["fundus", "center", "none"] = Field(
+        "center",
+        description="'fundus': the retina, squared, the same circle of every image kept; 'center': the central "
+        "square; 'none': the whole image, squeezed into a square.",
+    )
+    on_unreadable: Literal["stop", "skip"] = Field(
+        "stop", description="'skip': go on without the images that cannot be read, and say which."
+    )
+    cache: ConfigPath | None = Field(
+        None, description="Folder of the decoded images; by default $SSLKIT_CACHE, or sslkit in the user's cache folder."
+    )
+
+
+class PretrainingConfig(PluginConfig):
+    """How a pretext task trains the backbone."""
+
+    epochs: Positive = 200
+    batch_size: Positive = Field(32, description="Images a batch; a task may make several views of each.")
+    learning_rate: Rate = 1e-5
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the updates over which the learning rate rises.")
+    images: Literal["train-folds", "all"] = Field(
+        "train-folds",
+        description="'train-folds': one pretraining a fold, which never sees a test image; 'all': one pretraining "
+        "on all images, test images too, reported as transductive.",
+    )
+
+
+class FinetuningConfig(PluginConfig):
+    """How labels train the network; the same for every arm."""
+
+    updates: Positive = Field(400, description="Updates in all; the same for every share of labels.")
+    head_updates: int = Field(60, ge=0, description="Of them, those that train the head alone.")
+    batch_size: Positive = 32
+    learning_rate: Rate = 5e-5
+    head_learning_rate: Rate = Field(1e-3, description="Learning rate while the head is trained alone.")
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of a phase's updates over which the learning rate rises.")
+    augment: Literal["flips-turns", "flips", "none"] = Field("flips-turns", description="Augmentation of each batch.")
+    evaluations: Positive = Field(
+        10, description="Points of the convergence curve, the last at the end; nothing is chosen by them."
+    )
+
+    @field_validator("head_updates")
+    @classmethod
+    def _within_updates(cls, value: int, info: Any) -> int:
+        updates = info.data.get("updates")
+        if updates is not None and value > updates:
+            raise ValueError(f"{value} head updates are more than the {updates} updates in all; lower head_updates")
+        return value
+
+
+class EvaluationConfig(PluginConfig):
+    """Which cells are computed."""
+
+    label_fractions: tuple[Fraction, ...] = Field((0.05, 0.1, 0.25, 0.5, 1.0), min_length=1)
+    folds: int = Field(5, ge=2)
+    repetitions: Positive = 1
+    arms: tuple[Arm, ...] = Field(("pretrained", "scratch"), min_length=1)
+
+    @field_validator("label_fractions", "arms")
+    @classmethod
+    def _unique(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if repeated := sorted({value for value in values if values.count(value) > 1}):
+            raise ValueError(f"{repeated[0]!r} stands there twice; name each once")
+        return values
+
+    @field_validator("label_fractions")
+    @classmethod
+    def _in_order(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(values))
+
+
+class ComputeConfig(PluginConfig):
+    """Where and how it is computed; workers and executor never change a result."""
+
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="'auto': bf16 where the hardware has it.")
+    workers: Positive | Literal["auto"] = Field("auto", description="Jobs at a time; 'auto': one a core.")
+    executor: str = "local"
+    compile: bool = False
+
+
+def _as_list(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+class RunConfig(PluginConfig):
+    """A whole run, as a TOML file describes it."""
+
+    name: str = Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")
+    seed: int = Field(0, ge=0)
+    dataset: PluginTable
+    images: ImagesConfig = ImagesConfig()
+    backbone: PluginTable
+    pretext: Annotated[tuple[PluginTable, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    head: PluginTable
+    pretraining: PretrainingConfig = PretrainingConfig()
+    finetuning: FinetuningConfig = FinetuningConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    compute: ComputeConfig = ComputeConfig()
+    _root: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths of the plugins' options are relative to."""
+        return self._root
+
+    @field_validator("pretext")
+    @classmethod
+    def _one_of_each(cls, tables: tuple[PluginTable, ...]) -> tuple[PluginTable, ...]:
+        names = [table.name for table in tables]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"the pretext task {repeated[0]!r} stands there twice; name each once")
+        return tables

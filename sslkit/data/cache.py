@@ -1,0 +1,177 @@
+"""Images decoded once, in parallel, into one memory-mapped array that every stage reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+
+from sslkit.data.cropping import crop_and_resize
+from sslkit.data.reading import decode
+from sslkit.errors import DataError, RunError
+from sslkit.interfaces import Dataset
+from sslkit.types import Record
+
+CACHE_VERSION = 1
+_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to an image before anything sees it."""
+
+    size: int
+    crop: Literal["fundus", "center", "none"]
+
+    def apply(self, content: bytes | npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return uint8 (size, size, 3) of an image file's bytes or of pixels.
+
+        Raises:
+            DataError: if the image cannot be read, or the crop finds nothing in it.
+        """
+        return crop_and_resize(decode(content, at_least=2 * self.size), self.crop, self.size)
+
+
+@dataclass(frozen=True)
+class ImageCache:
+    """Decoded images on disk.
+
+    Attributes:
+        folder: where they are; its name is their key.
+        unreadable: the rows that could not be read, each with the reason.
+    """
+
+    folder: Path
+    unreadable: dict[int, str]
+
+    def open(self) -> npt.NDArray[np.uint8]:
+        """Return uint8 (M, H, W, 3), read from disk as it is used."""
+        images: npt.NDArray[np.uint8] = np.load(self.folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        return images
+
+
+def default_cache_root() -> Path:
+    """Return $SSLKIT_CACHE, or sslkit in the user's cache folder."""
+    if given := os.environ.get("SSLKIT_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sslkit"
+
+
+def content_key(digests: Sequence[str], preprocessing: Preprocessing) -> str:
+    """Return the name of a cache: a digest of the images' content and of what is done to them."""
+    parts = [CACHE_VERSION, PIL.__version__, asdict(preprocessing), list(digests)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def build_cache(
+    dataset: Dataset[Any],
+    records: Sequence[Record],
+    preprocessing: Preprocessing,
+    *,
+    root: Path,
+    workers: int,
+    context: BaseContext,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ImageCache:
+    """Decode a data set's images, or find them decoded.
+
+    Args:
+        dataset: where the images come from; travels to the workers by pickle.
+        records: the images, in the order of the rows.
+        preprocessing: size and crop.
+        root: the folder of all caches.
+        workers: number of processes.
+        context: how processes are started.
+        progress: called with the number of images done and their total.
+
+    Raises:
+        RunError: if a worker dies.
+    """
+    digests = []
+    for record in records:
+        try:
+            digests.append(dataset.fingerprint(record))
+        except OSError as error:
+            digests.append(f"unreadable: {error}")
+    folder = root / "images" / content_key(digests, preprocessing)
+    if (index := folder / "index.json").exists():
+        found = json.loads(index.read_text())
+        progress(len(records), len(records))
+        return ImageCache(folder, {int(row): reason for row, reason in found["unreadable"].items()})
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        unreadable = _decode_all(dataset, records, preprocessing, scratch / "images.npy", workers, context, progress)
+        index_text = json.dumps({"images": len(records), "unreadable": unreadable}, indent=1)
+        (scratch / "index.json").write_text(index_text)
+        try:
+            scratch.rename(folder)
+        except OSError:
+            if not (folder / "index.json").exists():  # another run was first: its images are the same
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return ImageCache(folder, unreadable)
+
+
+def _decode_all(
+    dataset: Dataset[Any],
+    records: Sequence[Record],
+    preprocessing: Preprocessing,
+    path: Path,
+    workers: int,
+    context: BaseContext,
+    progress: Callable[[int, int], None],
+) -> dict[int, str]:
+    shape = (len(records), preprocessing.size, preprocessing.size, 3)
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).flush()
+    unreadable: dict[int, str] = {}
+    done = 0
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        chunks = [
+            pool.submit(_decode_chunk, dataset, records[start : start + _CHUNK], preprocessing, path, start)
+            for start in range(0, len(records), _CHUNK)
+        ]
+        try:
+            for chunk in as_completed(chunks):
+                count, failures = chunk.result()
+                unreadable.update(failures)
+                done += count
+                progress(done, len(records))
+        except BrokenProcessPool:
+            raise RunError(
+                "a process that decodes images was killed (out of memory?); run the same command again, "
+                "with --set compute.workers=1 if it recurs"
+            ) from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return dict(sorted(unreadable.items()))
+
+
+def _decode_chunk(
+    dataset: Dataset[Any], records: Sequence[Record], preprocessing: Preprocessing, path: Path, start: int
+) -> tuple[int, dict[int, str]]:
+    images = np.lib.format.open_memmap(path, mode="r+")
+    unreadable: dict[int, str] = {}
+    for row, record in enumerate(records, start):
+        try:
+            images[row] = preprocessing.apply(dataset.read(record))
+        except (DataError, OSError) as error:
+            unreadable[row] = str(error)
+    images.flush()
+    return len(records), unreadable

@@ -1,0 +1,129 @@
+"""Finding the retina of a fundus photograph against its dark surround."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sslkit.errors import DataError
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels; fractions allowed."""
+
+_DETECTION_SIDE = 256
+_LEAST_CONTRAST = 10.0
+_LEAST_AREA = 0.02
+_LEAST_FILL = 0.55
+_LEAST_CHORD = 0.12
+_ADVICE = 'use crop = "center" or "none" if these are not fundus photographs'
+
+
+def retina_box(pixels: npt.NDArray[np.uint8]) -> Box:
+    """Find the visible part of the retina.
+
+    The search runs on a copy of at most 256 pixels. Foreground is what is brighter than the corners by more than the
+    level at which the image is steepest; its most massive connected part, less the rows and columns that it hardly
+    enters (a notch, a hair), is the retina. An image without a dark surround is retina from edge to edge.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+
+    Returns:
+        The bounding box of the visible retina, in pixels of the image.
+
+    Raises:
+        DataError: if the image is of one colour, nearly black, or shows nothing but a small bright spot.
+    """
+    height, width = pixels.shape[:2]
+    factor = max(1, -(-max(height, width) // _DETECTION_SIDE))
+    small = np.asarray(Image.fromarray(pixels).reduce(factor))
+    light = _box_mean(small.max(axis=2).astype(np.float32), radius=1)
+    dimmest, brightest = (float(value) for value in np.percentile(light, [1, 99]))
+    if brightest < _LEAST_CONTRAST or brightest - dimmest < _LEAST_CONTRAST / 2:
+        kind = "nearly black" if brightest < _LEAST_CONTRAST else "of one colour"
+        raise DataError(
+            f"no retina found: the image is {kind} (brightness {dimmest:.0f} to {brightest:.0f} of 255); {_ADVICE}"
+        )
+    level = _surround_level(light)
+    whole = (0.0, 0.0, float(width), float(height))
+    if level is None:
+        return whole
+    retina = _main_part(light > level)
+    if retina.mean() < _LEAST_AREA:
+        raise DataError(
+            f"no retina found: what is brighter than the surround covers {retina.mean():.1%} of the image; {_ADVICE}"
+        )
+    (left, right), (top, bottom) = _extent(retina.sum(axis=0)), _extent(retina.sum(axis=1))
+    # A disc fills 0.79 of its box, and more of it when cut: a ragged part is texture of an image without a surround.
+    if retina[top:bottom, left:right].mean() < _LEAST_FILL:
+        return whole
+    # The last row and column of the copy may stand for fewer pixels than the others.
+    return (
+        float(left * factor),
+        float(top * factor),
+        float(min(right * factor, width)),
+        float(min(bottom * factor, height)),
+    )
+
+
+def _surround_level(light: npt.NDArray[np.float32]) -> float | None:
+    """Return the brightness that parts retina from surround, or None where there is no darker surround."""
+    if min(light.shape) < 8:
+        return None
+    corner = max(2, min(light.shape) // 16)
+    ends = (slice(None, corner), slice(-corner, None))
+    corners = sorted(float(np.median(light[rows, columns])) for rows in ends for columns in ends)
+    # The second darkest of four: two corners may hold text, and one a black label.
+    dark = corners[1]
+    bright = float(np.percentile(light[light > (dark + float(light.max())) / 4], 60))
+    if bright - dark < _LEAST_CONTRAST:
+        return None
+    # A vignette is dim inside the rim and haze is bright outside it, so that no fixed level serves both. What they
+    # share is the rim's steepness: the mean gradient of the pixels at each twentieth of the way from dark to bright.
+    down, right = np.gradient(light)
+    steepness = np.hypot(down, right).ravel()
+    twentieths = np.round(np.clip((light - dark) / (bright - dark), 0, 1) * 20).astype(np.intp).ravel()
+    mean_steepness = np.bincount(twentieths, steepness, 21) / np.maximum(np.bincount(twentieths, minlength=21), 1)
+    return dark + (2 + int(np.argmax(mean_steepness[2:12]))) / 20 * (bright - dark)
+
+
+def _main_part(foreground: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the connected part in which the foreground is most massive, without specks and thin strokes."""
+    foreground = _box_mean(foreground.astype(np.float32), radius=2) > 0.5
+    mass = _box_mean(foreground.astype(np.float32), radius=min(foreground.shape) // 8)
+    part = np.zeros_like(foreground)
+    part[np.unravel_index(int(np.argmax(mass * foreground)), part.shape)] = True
+    part &= foreground
+    reached = 0
+    # A run of foreground that is touched anywhere is taken whole, along rows and columns in turn: a disc needs a few
+    # rounds, where growing it pixel by pixel would need a hundred.
+    while (now := int(part.sum())) > reached:
+        reached = now
+        part = _touched_runs(foreground.T, _touched_runs(foreground, part).T).T
+    return part
+
+
+def _touched_runs(foreground: npt.NDArray[np.bool_], part: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the runs of foreground along rows that hold a pixel of the part."""
+    starts = foreground.copy()
+    starts[:, 1:] &= ~foreground[:, :-1]
+    run = np.cumsum(starts).reshape(foreground.shape)
+    touched = np.zeros(int(run[-1, -1]) + 1, np.bool_)
+    touched[run[part]] = True
+    return touched[run] & foreground
+
+
+def _extent(counts: npt.NDArray[np.intp]) -> tuple[int, int]:
+    """Return the first and past-the-last row or column that holds a fair share of what the fullest one holds."""
+    held = np.flatnonzero(counts >= _LEAST_CHORD * counts.max())
+    return int(held[0]), int(held[-1]) + 1
+
+
+def _box_mean(values: npt.NDArray[np.float32], radius: int) -> npt.NDArray[np.float32]:
+    """Return the mean over squares of 2 radius + 1 pixels, with the edges repeated outwards."""
+    side = 2 * radius + 1
+    for _ in range(2):
+        total = np.cumsum(np.pad(values, ((radius + 1, radius), (0, 0)), mode="edge"), axis=0, dtype=np.float64)
+        values = ((total[side:] - total[:-side]) / side).astype(np.float32).T
+    return values

@@ -1,0 +1,1 @@
+"""Plain torch: one small trainer for pretraining and fine-tuning alike."""

@@ -1,0 +1,114 @@
+"""Encoders and what is done to them outside the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from sslkit.data.normalization import normalize
+from sslkit.engine.precision import Compute
+
+_EVALUATION_BATCH = 64
+
+
+def representation(encoder: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return the pooled representation (N, D) of normalised images (N, 3, H, W)."""
+    features: torch.Tensor = encoder.forward_head(encoder.forward_features(images), pre_logits=True)  # type: ignore[operator]
+    return features
+
+
+class Encoder(nn.Module):
+    """A backbone behind its normalisation: uint8 images in, float32 representation out.
+
+    Args:
+        backbone: the network.
+        mean: of each channel, in 0..1.
+        std: of each channel, in 0..1.
+        compute: device and precision.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        compute: Compute,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.mean, self.std, self.compute = mean, std, compute
+        self._represent = torch.compile(representation) if compute.compile else representation
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map uint8 images (N, 3, H, W) on the device to float32 (N, D)."""
+        with self.compute.autocast():
+            return self._represent(self.backbone, normalize(images, self.mean, self.std)).float()
+
+
+def load_batch(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> torch.Tensor:
+    """Return rows of the cache, uint8 (M, H, W, 3), as a batch (N, 3, H, W) in channels-last layout."""
+    return torch.from_numpy(images[rows]).permute(0, 3, 1, 2)
+
+
+def batches_of(rows: npt.NDArray[np.int64], size: int = _EVALUATION_BATCH) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield consecutive stretches of rows."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+@contextmanager
+def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
+    """Put modules into eval mode, without gradients, and back as they were."""
+    before = [[(part, part.training) for part in module.modules()] for module in modules]
+    for module in modules:
+        module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for part, training in (pair for parts in before for pair in parts):
+            part.training = training
+
+
+def reestimate_batch_statistics(encoder: nn.Module, batches: Sequence[torch.Tensor]) -> None:
+    """Replace the running statistics of BatchNorm by the plain average over some batches.
+
+    Initial weights bring statistics of other images, or of none; no parameter changes. Networks without BatchNorm
+    are left alone, and so are all where there is no batch.
+    """
+    layers = [layer for layer in encoder.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    if not layers or not batches:
+        return
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # None: a cumulative average
+    modes = [(part, part.training) for part in encoder.modules()]
+    encoder.eval()
+    for layer in layers:
+        layer.train()
+    with torch.no_grad():
+        for batch in batches:
+            encoder(batch)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    for part, training in modes:
+        part.training = training
+
+
+def to_compute(module: nn.Module, compute: Compute) -> nn.Module:
+    """Move a module to the device, its convolutions in channels-last layout."""
+    return module.to(compute.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def call_with_seed(seed: int, function: Callable[[], Any]) -> Any:
+    """Call a function whose draws come from torch's global generator, and leave that generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return function()

@@ -1,0 +1,291 @@
+"""One cell: labels train an initialised network, and the test fold scores it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from sslkit.data.augmentation import augment
+from sslkit.engine.networks import (
+    Encoder,
+    batches_of,
+    call_with_seed,
+    evaluation_mode,
+    load_batch,
+    reestimate_batch_statistics,
+    to_compute,
+)
+from sslkit.engine.optimisation import make_optimizer
+from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
+from sslkit.engine.trainer import Schedule, train
+from sslkit.engine.weights import load_weights
+from sslkit.experiment.recipe import Configured, Recipe, digest
+from sslkit.experiment.scoring import score, write_predictions
+from sslkit.files import write_atomically, write_json, write_text
+from sslkit.interfaces import DownstreamHead, Report
+from sslkit.types import StepOutput
+
+FROZEN_ARMS = frozenset({"frozen"})
+PRETRAINED_ARMS = frozenset({"pretrained", "frozen"})
+
+_STATISTICS_BATCHES = 8
+"""Batches of labelled images that BatchNorm's statistics are averaged over, at most."""
+
+
+@dataclass(frozen=True)
+class CellJob:
+    """One point of the evaluation.
+
+    Attributes:
+        recipe: what all jobs share.
+        task: the pretext task whose weights it starts from; None for an arm that uses none.
+        arm: ``"pretrained"``, ``"scratch"``, ``"frozen"`` or ``"imagenet"``.
+        fraction: share of the fold's labels.
+        fold: the fold that tests it.
+        repetition: which order of labels, and which seeds.
+        training_rows: the labelled images it learns from.
+        test_rows: the labelled images that score it.
+        weights: folder and identity of the pretraining it starts from.
+        after: id of that pretraining's job.
+        keep_model: whether its weights are kept.
+    """
+
+    recipe: Recipe
+    task: Configured | None
+    arm: str
+    fraction: float
+    fold: int
+    repetition: int
+    training_rows: npt.NDArray[np.int64]
+    test_rows: npt.NDArray[np.int64]
+    weights: tuple[Path, str] | None = None
+    after: tuple[str, ...] = ()
+    keep_model: bool = False
+
+    @cached_property
+    def cell_id(self) -> str:
+        """A digest of all that the result depends on; the name of the cell's folder."""
+        recipe = self.recipe
+        return digest(
+            {
+                **recipe.common_identity(),
+                "head": recipe.head.identity(),
+                "finetuning": recipe.finetuning.model_dump(mode="json"),
+                "arm": self.arm,
+                "weights": None if self.weights is None else self.weights[1],
+                "fraction": self.fraction,
+                "fold": self.fold,
+                "repetition": self.repetition,
+                "training": [self.training_rows, recipe.grades[self.training_rows]],
+                "test": [self.test_rows, recipe.grades[self.test_rows]],
+            }
+        )
+
+    @property
+    def pretext(self) -> str:
+        """The pretext task's name, empty for an arm that uses none."""
+        return "" if self.task is None else self.task.info.name
+
+    @property
+    def id(self) -> str:
+        """The job's name in the run."""
+        return f"cells/{self.cell_id}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self.recipe.directory.cell(self.cell_id)
+
+    @property
+    def done(self) -> bool:
+        """Whether its result stands."""
+        return (self.folder / "result.json").exists()
+
+    @property
+    def coordinates(self) -> dict[str, Any]:
+        """What names the cell in results.csv."""
+        return {
+            "pretext": self.pretext,
+            "arm": self.arm,
+            "fraction": self.fraction,
+            "fold": self.fold,
+            "repetition": self.repetition,
+            "labels": len(self.training_rows),
+            "test_images": len(self.test_rows),
+        }
+
+    def execute(self, report: Report) -> None:
+        """Train, score, and write the cell's folder in one move."""
+        _Cell(self, report).run()
+
+
+class _Cell:
+    def __init__(self, job: CellJob, report: Report) -> None:
+        self.job, self.report, self.recipe = job, report, job.recipe
+        self.images = self.recipe.cache.open()
+        # No seed depends on the arm: arms differ in the encoder's initial weights and nothing else.
+        self.seed = (self.recipe.seed, "cell", job.fold, job.repetition, str(job.fraction))
+        self.encoder = self._make_encoder()
+        self.head: DownstreamHead[Any] = call_with_seed(
+            derive_seed(*self.seed, "head"),
+            lambda: self.recipe.head.make(self.encoder.backbone.head_hidden_size),
+        )
+        self.head.to(self.recipe.compute.device)
+        self.targets = torch.from_numpy(self.recipe.grades)
+        settings = self.recipe.finetuning
+        self.frozen = job.arm in FROZEN_ARMS
+        self.head_updates = settings.updates if self.frozen else settings.head_updates
+        points = np.linspace(0, settings.updates, settings.evaluations + 1).round().astype(int)[1:]
+        self.evaluation_points = frozenset(points.tolist())
+        self.curve: list[dict[str, Any]] = []
+        self.losses: list[float] = []
+
+    def run(self) -> None:
+        settings = self.recipe.finetuning
+        if self.frozen:
+            self._train_on_frozen_features()
+        else:
+            batches = batches_of(self.job.training_rows, settings.batch_size)
+            few = [rows for _, rows in zip(range(_STATISTICS_BATCHES), batches, strict=False) if len(rows) > 1]
+            reestimate_batch_statistics(self.encoder, [self._load(rows) for rows in few])
+            self._train_head()
+            self._train_everything()
+        logits = self._test_logits()
+        self._write(logits)
+
+    def _make_encoder(self) -> Encoder:
+        recipe, job = self.recipe, self.job
+        plugin = recipe.backbone.make()
+        seed = derive_seed(recipe.seed, "encoder", job.fold, job.repetition)
+        network: nn.Module = call_with_seed(seed, lambda: plugin.build(pretrained=job.arm == "imagenet"))
+        if job.weights is not None:
+            load_weights(network, job.weights[0] / "backbone.safetensors")
+        to_compute(network, recipe.compute)
+        return Encoder(network, plugin.mean, plugin.std, recipe.compute)
+
+    def _load(self, rows: npt.NDArray[np.int64]) -> torch.Tensor:
+        return load_batch(self.images, rows).to(self.recipe.compute.device, non_blocking=True)
+
+    def _rows_of(self, update: int) -> npt.NDArray[np.int64]:
+        size = self.recipe.finetuning.batch_size
+        return shuffled_rows(self.job.training_rows, update * size, size, *self.seed, "order")
+
+    def _batch(self, update: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = self._rows_of(update)
+        generator = make_generator(*self.seed, "augmentation", update)
+        images = augment(load_batch(self.images, rows), self.recipe.finetuning.augment, generator)
+        device = self.recipe.compute.device
+        return images.to(device, non_blocking=True), self.targets[rows].to(device, non_blocking=True)
+
+    def _loss(self, features: torch.Tensor, targets: torch.Tensor) -> StepOutput:
+        return StepOutput(self.head.loss(self.head(features), targets))
+
+    def _train_head(self) -> None:
+        """Train the head alone, the encoder in eval mode and without a backward pass."""
+        self.encoder.eval()
+        self.head.train()
+
+        def step(update: int) -> StepOutput:
+            images, targets = self._batch(update)
+            with torch.no_grad():
+                features = self.encoder(images)
+            return self._loss(features, targets)
+
+        self._phase("head", step, [self.head], self.head_updates, self.recipe.finetuning.head_learning_rate, 0)
+
+    def _train_everything(self) -> None:
+        self.encoder.train()
+        self.head.train()
+
+        def step(update: int) -> StepOutput:
+            images, targets = self._batch(self.head_updates + update)
+            return self._loss(self.encoder(images), targets)
+
+        settings = self.recipe.finetuning
+        rest = settings.updates - self.head_updates
+        self._phase("all", step, [self.encoder, self.head], rest, settings.learning_rate, self.head_updates)
+
+    def _train_on_frozen_features(self) -> None:
+        """Train a linear probe: the encoder sees each image once, as it is."""
+        rows = self.job.training_rows
+        features = self._features(rows).clone()
+        place = {row: number for number, row in enumerate(rows.tolist())}
+        self.test_features = self._features(self.job.test_rows)
+        self.head.train()
+
+        def step(update: int) -> StepOutput:
+            drawn = self._rows_of(update)
+            chosen = features[[place[row] for row in drawn.tolist()]]
+            return self._loss(chosen, self.targets[drawn].to(chosen.device))
+
+        self._phase("head", step, [self.head], self.head_updates, self.recipe.finetuning.head_learning_rate, 0)
+
+    def _phase(
+        self, name: str, step: Any, modules: list[nn.Module], updates: int, learning_rate: float, offset: int
+    ) -> None:
+        settings = self.recipe.finetuning
+
+        def on_update(update: int, output: StepOutput) -> None:
+            done = offset + update + 1
+            self.losses.append(float(output.loss.detach()))
+            self.report({"done": done, "total": settings.updates})
+            if done in self.evaluation_points:
+                self._evaluate(done, name, schedule.rate(update))
+
+        if not updates:
+            return
+        schedule = Schedule(updates, learning_rate, settings.warmup)
+        optimizer = make_optimizer(modules, learning_rate, settings.weight_decay)
+        train(step, optimizer, schedule, seed=(*self.seed, name), on_update=on_update)
+
+    def _evaluate(self, done: int, phase: str, learning_rate: float) -> None:
+        logits = self._test_logits()
+        scores = score(self.head, logits, self.recipe.grades[self.job.test_rows])
+        point = {"phase": phase, "loss": float(np.mean(self.losses)), "learning_rate": learning_rate}
+        self.curve.append({"update": done, **point, "qwk": scores["qwk"], "accuracy": scores["accuracy"]})
+        self.losses.clear()
+
+    def _features(self, rows: npt.NDArray[np.int64]) -> torch.Tensor:
+        with evaluation_mode(self.encoder):
+            return torch.cat([self.encoder(self._load(part)) for part in batches_of(rows)])
+
+    def _test_logits(self) -> torch.Tensor:
+        features = self.test_features if self.frozen else self._features(self.job.test_rows)
+        with evaluation_mode(self.head):
+            return self.head(features).float().cpu()
+
+    def _write(self, logits: torch.Tensor) -> None:
+        job, recipe = self.job, self.recipe
+        targets = recipe.grades[job.test_rows]
+        job.folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{job.cell_id}-", dir=job.folder.parent))
+        try:
+            ids = [recipe.ids[row] for row in job.test_rows]
+            groups = [recipe.groups[row] for row in job.test_rows]
+            write_predictions(scratch / "predictions.csv", self.head, logits, ids, groups, targets)
+            write_text(scratch / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.curve))
+            if job.keep_model:
+                parts = {"encoder": self.encoder.backbone, "head": self.head}
+                weights = {
+                    f"{part}.{name}": value.detach().cpu().contiguous()
+                    for part, module in parts.items()
+                    for name, value in module.state_dict().items()
+                }
+                write_atomically(scratch / "model.safetensors", lambda file: file.write(save(weights)))
+            result = {**job.coordinates, **score(self.head, logits, targets), "cell": job.cell_id}
+            write_json(scratch / "result.json", result)
+            scratch.chmod(0o755)
+            scratch.rename(job.folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,66 @@
+"""The machine and the processes of a run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+from collections.abc import Iterable
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from sslkit.engine.precision import Compute
+
+
+def process_context(modules: Iterable[str]) -> BaseContext:
+    """Return a context whose processes are forked from a server that has these modules loaded.
+
+    The server is one for the whole program and starts no thread of its own, which makes forking it safe.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "sslkit.experiment.cell", "sslkit.experiment.pretraining", *modules])
+    return context
+
+
+def num_workers(asked: int | Literal["auto"], compute: Compute) -> int:
+    """Return how many jobs run at a time: one a core on the CPU, one on an accelerator."""
+    if asked != "auto":
+        return asked
+    return available_cores() if compute.device == "cpu" else 1
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def hardware(compute: Compute) -> dict[str, Any]:
+    """Return what the run computed on, as plain values."""
+    on_gpu = compute.device.startswith("cuda")
+    return {
+        "device": torch.cuda.get_device_name(compute.device) if on_gpu else compute.device,
+        "precision": compute.precision,
+        "processor": _processor(),
+        "cores": available_cores(),
+        "memory_gib": _memory_gib(),
+        "system": platform.platform(),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    names = getattr(os, "sysconf_names", {})
+    if not {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(names):
+        return None
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)

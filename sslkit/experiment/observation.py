@@ -1,0 +1,110 @@
+"""Who hears of a run: whoever shows its progress, and the plugins on the run hooks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from sslkit.experiment.cell import CellJob
+from sslkit.experiment.results import read_results
+from sslkit.interfaces import Job
+from sslkit.registry import Registry
+
+logger = logging.getLogger("sslkit")
+
+
+class RunObserver(Protocol):
+    """Hears of a run as it goes; the command line's progress is one."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A stage begins: ``"ingest"`` with its number of images, or ``"jobs"`` with its number of jobs."""
+
+    def advanced(self, done: int) -> None:
+        """So much of the stage is done."""
+
+    def job_started(self, job: Job) -> None:
+        """A job begins."""
+
+    def job_progressed(self, job: Job, values: Mapping[str, Any]) -> None:
+        """A job reports: ``done`` and ``total`` updates, or the metrics of an epoch."""
+
+    def job_finished(self, job: Job) -> None:
+        """A job's results stand."""
+
+    def job_failed(self, job: Job, reason: str) -> None:
+        """A job failed."""
+
+
+class Silent:
+    """Hears everything and says nothing."""
+
+    def stage(self, name: str, total: int) -> None: ...  # noqa: D102
+    def advanced(self, done: int) -> None: ...  # noqa: D102
+    def job_started(self, job: Job) -> None: ...  # noqa: D102
+    def job_progressed(self, job: Job, values: Mapping[str, Any]) -> None: ...  # noqa: D102
+    def job_finished(self, job: Job) -> None: ...  # noqa: D102
+    def job_failed(self, job: Job, reason: str) -> None: ...  # noqa: D102
+
+
+class Hooks:
+    """Calls the run hooks of the installed plugins; one that fails is named in the log and disturbs nothing."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._hooks = registry.hooks
+
+    def run_started(self, run_directory: Path, config: Mapping[str, Any]) -> None:
+        """Call ``sslkit_run_started``."""
+        self._call("sslkit_run_started", run_directory=run_directory, config=config)
+
+    def epoch_finished(self, job: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Call ``sslkit_epoch_finished``."""
+        self._call("sslkit_epoch_finished", job=job, epoch=epoch, metrics=metrics)
+
+    def cell_finished(self, result: Mapping[str, Any]) -> None:
+        """Call ``sslkit_cell_finished``."""
+        self._call("sslkit_cell_finished", result=result)
+
+    def run_finished(self, run_directory: Path, summary: Iterable[Mapping[str, Any]]) -> None:
+        """Call ``sslkit_run_finished``."""
+        self._call("sslkit_run_finished", run_directory=run_directory, summary=summary)
+
+    def _call(self, name: str, **arguments: Any) -> None:
+        for implementation in getattr(self._hooks, name).get_hookimpls():
+            try:
+                implementation.function(**{key: arguments[key] for key in implementation.argnames})
+            except Exception:  # a stranger's observer must not end a run of days
+                logger.exception("the plugin %s failed in %s", implementation.plugin_name, name)
+
+
+class JobRelay:
+    """Passes what an executor says of jobs on to the run's observer and to the plugins, and keeps the failures."""
+
+    def __init__(self, observer: RunObserver, hooks: Hooks) -> None:
+        self.observer, self.hooks = observer, hooks
+        self.failures: list[tuple[str, str]] = []
+        self.num_done = 0
+
+    def started(self, job: Job) -> None:
+        """Pass on the start of a job."""
+        self.observer.job_started(job)
+
+    def progressed(self, job: Job, values: Mapping[str, Any]) -> None:
+        """Pass on a job's progress."""
+        self.observer.job_progressed(job, values)
+        if "epoch" in values:
+            self.hooks.epoch_finished(job.id, values["epoch"], values["metrics"])
+
+    def finished(self, job: Job) -> None:
+        """Pass on a job's end."""
+        self.observer.job_finished(job)
+        self.num_done += 1
+        self.observer.advanced(self.num_done)
+        if isinstance(job, CellJob):
+            self.hooks.cell_finished(read_results([job])[0])
+
+    def failed(self, job: Job, reason: str) -> None:
+        """Keep and pass on a job's failure."""
+        self.failures.append((job.id, reason))
+        self.observer.job_failed(job, reason)

@@ -1,0 +1,180 @@
+"""From a configuration to the jobs of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sslkit.config import PluginTable, RunConfig
+from sslkit.data.manifest import Manifest, read_manifest
+from sslkit.data.splits import Splits, make_splits
+from sslkit.errors import ConfigError
+from sslkit.experiment.cell import PRETRAINED_ARMS, CellJob
+from sslkit.experiment.pretraining import PretrainingJob
+from sslkit.experiment.recipe import Configured, Recipe
+from sslkit.interfaces import Dataset, DownstreamHead
+from sslkit.registry import Kind, Registry
+
+
+@dataclass(frozen=True)
+class Study:
+    """A configuration whose plugins are found and whose options are checked.
+
+    Attributes:
+        config: the configuration.
+        dataset: the data set plugin, and so on for the others.
+        backbone: the backbone plugin.
+        tasks: the pretext task plugins.
+        head: the head plugin.
+        executor: the executor plugin.
+    """
+
+    config: RunConfig
+    dataset: Configured
+    backbone: Configured
+    tasks: tuple[Configured, ...]
+    head: Configured
+    executor: Configured
+
+    def make_dataset(self) -> Dataset[Any]:
+        """Construct the data set."""
+        dataset: Dataset[Any] = self.dataset.make()
+        return dataset
+
+    def make_head(self, num_features: int = 1) -> DownstreamHead[Any]:
+        """Construct a head; its width does not matter where only its classes and its decoding are asked for."""
+        head: DownstreamHead[Any] = self.head.make(num_features)
+        return head
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the whole configuration as plain values, with every default and absolute paths."""
+        tables = self.config.model_dump(mode="json", exclude_none=True)
+        for key in ("dataset", "backbone", "head"):
+            tables[key] = _resolved_table(getattr(self, key))
+        tables["pretext"] = [_resolved_table(task) for task in self.tasks]
+        return tables
+
+    def modules(self) -> list[str]:
+        """Return the modules of those plugins, for a worker to have loaded."""
+        return sorted({plugin.info.cls.__module__ for plugin in self.plugins()})
+
+    def plugins(self) -> tuple[Configured, ...]:
+        """Return all plugins that the run uses."""
+        return (self.dataset, self.backbone, *self.tasks, self.head, self.executor)
+
+
+def _resolved_table(plugin: Configured) -> dict[str, Any]:
+    return {"name": plugin.info.name, **plugin.config.model_dump(mode="json", exclude_none=True)}
+
+
+def resolve(config: RunConfig, registry: Registry) -> Study:
+    """Find the plugins of a configuration and check their options.
+
+    Raises:
+        PluginError: if a plugin is not installed.
+        ConfigError: if an option is wrong, or the backbone cannot take the size of images or views.
+    """
+
+    def find(kind: Kind, table: PluginTable, key: str) -> Configured:
+        return Configured(*registry.configure(kind, table.name, table.options, root=config.root, key=key))
+
+    study = Study(
+        config,
+        find("dataset", config.dataset, "dataset"),
+        find("backbone", config.backbone, "backbone"),
+        tuple(find("pretext-task", table, "pretext") for table in config.pretext),
+        find("head", config.head, "head"),
+        find("executor", PluginTable(name=config.compute.executor), "compute.executor"),
+    )
+    _check_sizes(study)
+    return study
+
+
+def _check_sizes(study: Study) -> None:
+    backbone = study.backbone.make()
+    size = study.config.images.size
+    if reason := backbone.supports(size):
+        raise ConfigError(f"images.size: the backbone {study.backbone.info.name!r} cannot take {size} px: {reason}")
+    if not PRETRAINED_ARMS.intersection(study.config.evaluation.arms):
+        return
+    for task in study.tasks:
+        for view in task.info.cls.view_sizes(task.config, size):
+            if reason := backbone.supports(view):
+                raise ConfigError(
+                    f"images.size: with {size} px images the task {task.info.name!r} makes views of {view} px, "
+                    f"which the backbone {study.backbone.info.name!r} cannot take: {reason}"
+                )
+
+
+def make_manifest(study: Study) -> Manifest:
+    """List the images of a study."""
+    head = study.make_head()
+    return read_manifest(study.make_dataset(), head.grade, head.class_names)
+
+
+def draw_splits(study: Study, manifest: Manifest) -> Splits:
+    """Draw the folds and orders of labels of a study."""
+    evaluation = study.config.evaluation
+    return make_splits(
+        manifest,
+        num_classes=study.make_head().num_classes,
+        folds=evaluation.folds,
+        repetitions=evaluation.repetitions,
+        seed=study.config.seed,
+    )
+
+
+def pretraining_folds(study: Study) -> Sequence[int | None]:
+    """Return the folds that are pretrained for; [None] is one pretraining on all images."""
+    config = study.config
+    if not PRETRAINED_ARMS.intersection(config.evaluation.arms):
+        return []
+    return [None] if config.pretraining.images == "all" else list(range(config.evaluation.folds))
+
+
+def make_jobs(
+    study: Study, recipe: Recipe, manifest: Manifest, splits: Splits
+) -> tuple[list[PretrainingJob], list[CellJob]]:
+    """Return a study's pretrainings and its cells, in the order of results.csv.
+
+    Args:
+        study: what to run.
+        recipe: what all jobs share.
+        manifest: the images that can be read.
+        splits: their folds.
+    """
+    rows = manifest.rows
+    pretrainings = {
+        (task.info.name, fold): PretrainingJob(recipe, task, fold, rows[splits.pretraining_rows(fold)])
+        for task in study.tasks
+        for fold in pretraining_folds(study)
+    }
+    evaluation = study.config.evaluation
+    cells = []
+    arms: list[tuple[str, Configured | None]] = []
+    for arm in evaluation.arms:
+        arms += [(arm, task) for task in study.tasks] if arm in PRETRAINED_ARMS else [(arm, None)]
+    for arm, task in arms:
+        for fraction in evaluation.label_fractions:
+            for fold in range(evaluation.folds):
+                for repetition in range(evaluation.repetitions):
+                    source = None
+                    if task is not None:
+                        source = pretrainings.get((task.info.name, fold)) or pretrainings[task.info.name, None]
+                    cells.append(
+                        CellJob(
+                            recipe,
+                            task,
+                            arm,
+                            fraction,
+                            fold,
+                            repetition,
+                            training_rows=rows[splits.labelled_rows(fold, repetition, fraction)],
+                            test_rows=rows[splits.test_rows(fold)],
+                            weights=None if source is None else (source.folder, source.identity),
+                            after=() if source is None else (source.id,),
+                            keep_model=fraction == max(evaluation.label_fractions) and repetition == 0,
+                        )
+                    )
+    return list(pretrainings.values()), cells

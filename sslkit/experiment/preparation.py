@@ -1,0 +1,140 @@
+"""From a study to its decoded images, its splits and its jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+from typing import Any
+
+import numpy as np
+
+from sslkit.data.cache import ImageCache, Preprocessing, build_cache, default_cache_root
+from sslkit.data.manifest import Manifest
+from sslkit.data.splits import Splits
+from sslkit.engine.precision import Compute
+from sslkit.errors import DataError
+from sslkit.experiment.cell import CellJob
+from sslkit.experiment.environment import hardware
+from sslkit.experiment.observation import RunObserver
+from sslkit.experiment.plan import Study, draw_splits, make_jobs
+from sslkit.experiment.pretraining import PretrainingJob
+from sslkit.experiment.recipe import Recipe, versions
+from sslkit.experiment.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run needs to know before its first job.
+
+    Attributes:
+        manifest: the images that can be read.
+        unreadable: the others, id and reason.
+        cache: the decoded images.
+        splits: folds and orders of labels of the images that can be read.
+        pretrainings: the pretrainings.
+        cells: the cells, in the order of results.csv.
+    """
+
+    manifest: Manifest
+    unreadable: list[dict[str, str]]
+    cache: ImageCache
+    splits: Splits
+    pretrainings: list[PretrainingJob]
+    cells: list[CellJob]
+
+
+def prepare(
+    study: Study,
+    directory: RunDirectory,
+    compute: Compute,
+    manifest: Manifest,
+    workers: int,
+    context: BaseContext,
+    observer: RunObserver,
+) -> Prepared:
+    """Decode the images of a manifest, split them and plan the jobs.
+
+    Raises:
+        DataError: if images cannot be read and the run is not told to go on without them.
+    """
+    config = study.config
+    preprocessing = Preprocessing(config.images.size, config.images.crop)
+    cache = build_cache(
+        study.make_dataset(),
+        manifest.records,
+        preprocessing,
+        root=config.images.cache or default_cache_root(),
+        workers=workers,
+        context=context,
+        progress=lambda done, total: observer.advanced(done),
+    )
+    unreadable = _check_unreadable(manifest, cache, config.images.on_unreadable)
+    readable = manifest.without(cache.unreadable)
+    splits = draw_splits(study, readable)
+    recipe = Recipe(
+        directory=directory,
+        seed=config.seed,
+        backbone=study.backbone,
+        head=study.head,
+        preprocessing=preprocessing,
+        cache=cache,
+        grades=manifest.grades,
+        ids=tuple(record.id for record in manifest.records),
+        groups=tuple(manifest.group_names[group] for group in manifest.groups),
+        pretraining=config.pretraining,
+        finetuning=config.finetuning,
+        compute=compute,
+    )
+    return Prepared(readable, unreadable, cache, splits, *make_jobs(study, recipe, readable, splits))
+
+
+def _check_unreadable(manifest: Manifest, cache: ImageCache, on_unreadable: str) -> list[dict[str, str]]:
+    unreadable = [{"id": manifest.records[row].id, "reason": reason} for row, reason in cache.unreadable.items()]
+    if not unreadable:
+        return []
+    shown = "\n".join(f"  {item['id']}: {item['reason']}" for item in unreadable[:10])
+    shown += f"\n  and {len(unreadable) - 10} more" if len(unreadable) > 10 else ""
+    if len(unreadable) == len(manifest):
+        raise DataError(f"none of the {len(manifest)} images can be read:\n{shown}")
+    if on_unreadable == "stop":
+        raise DataError(
+            f"{len(unreadable)} of {len(manifest)} images cannot be read; mend or remove them, "
+            f'or go on without them by images.on_unreadable = "skip":\n{shown}'
+        )
+    return unreadable
+
+
+def describe(study: Study, prepared: Prepared, compute: Compute) -> dict[str, Any]:
+    """Return what run.json says of a run before it has begun, as plain values."""
+    head, manifest = study.make_head(), prepared.manifest
+    grades = manifest.grades[manifest.labelled]
+    notice = study.dataset.info.cls.notice
+    return {
+        "name": study.config.name,
+        "seed": study.config.seed,
+        "versions": versions(),
+        "plugins": [
+            {
+                "kind": plugin.info.kind,
+                "name": plugin.info.name,
+                "distribution": plugin.info.distribution,
+                "version": plugin.info.version,
+            }
+            for plugin in study.plugins()
+        ],
+        "hardware": hardware(compute),
+        "class_names": list(head.class_names),
+        "primary_metric": head.primary_metric,
+        "positive_from": head.positive_from,
+        "transductive": study.config.pretraining.images == "all" and bool(prepared.pretrainings),
+        "notices": [notice] if notice else [],
+        "missing_classes": prepared.splits.missing_classes(head.class_names, study.config.evaluation.label_fractions),
+        "data": {
+            "images": len(manifest),
+            "labelled": len(grades),
+            "groups": len(manifest.group_names),
+            "class_counts": np.bincount(grades, minlength=head.num_classes).tolist(),
+            "unreadable": prepared.unreadable,
+            "hash": f"{prepared.cache.folder.name}-{manifest.digest()[:16]}",
+        },
+    }

@@ -1,0 +1,107 @@
+"""What all jobs of a run have in common: plugins, images, budgets, compute."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import sslkit
+from sslkit.config import PluginConfig
+from sslkit.config.schema import FinetuningConfig, PretrainingConfig
+from sslkit.data.cache import ImageCache, Preprocessing
+from sslkit.engine.precision import Compute
+from sslkit.experiment.run_directory import RunDirectory
+from sslkit.registry import PluginInfo
+
+_VERSIONED = ("torch", "torchvision", "timm", "numpy")
+
+
+@dataclass(frozen=True)
+class Configured:
+    """A plugin class with its options."""
+
+    info: PluginInfo
+    config: PluginConfig
+
+    def make(self, *arguments: Any) -> Any:
+        """Construct the plugin: its configuration first, then the arguments of its kind."""
+        return self.info.cls(self.config, *arguments)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a result depends on: name, version, options, and the content of files among the options."""
+        files = {
+            name: file_digest(value)
+            for name, value in vars(self.config).items()
+            if isinstance(value, Path) and value.is_file()
+        }
+        options = self.config.model_dump(mode="json", exclude=set(files))
+        return {"name": self.info.name, "version": self.info.version, "options": options, "files": files}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a job needs beside its own coordinates; travels to workers by pickle.
+
+    Attributes:
+        directory: the run directory.
+        seed: the run's seed.
+        backbone: the backbone plugin.
+        head: the head plugin.
+        preprocessing: size and crop of the images.
+        cache: the decoded images.
+        grades: int64 (M,), -1 where unlabelled.
+        ids: the images' ids.
+        groups: the images' groups.
+        pretraining: budget of a pretraining.
+        finetuning: budget of a cell.
+        compute: device and precision.
+    """
+
+    directory: RunDirectory
+    seed: int
+    backbone: Configured
+    head: Configured
+    preprocessing: Preprocessing
+    cache: ImageCache
+    grades: npt.NDArray[np.int64]
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    pretraining: PretrainingConfig
+    finetuning: FinetuningConfig
+    compute: Compute
+
+    def common_identity(self) -> dict[str, Any]:
+        """Return what every job's result depends on."""
+        return {
+            "seed": self.seed,
+            "backbone": self.backbone.identity(),
+            "images": {"size": self.preprocessing.size, "crop": self.preprocessing.crop, "cache": self.cache.folder.name},
+            "compute": vars(self.compute),
+            "versions": versions(),
+        }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of sslkit and of what its numbers depend on."""
+    return {"sslkit": sslkit.__version__, **{name: metadata.version(name) for name in _VERSIONED}}
+
+
+def digest(value: Any) -> str:
+    """Return a short name for plain values and arrays of whole numbers."""
+    text = json.dumps(value, sort_keys=True, default=lambda array: array.tolist())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=64)
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,102 @@
+"""Where everything of a run stands on disk, and whether a run may go on there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sslkit.config.loading import read_toml
+from sslkit.errors import RunDirectoryError
+
+EXTENSIBLE = ("name", "compute", "evaluation.label_fractions", "evaluation.arms", "evaluation.repetitions")
+"""Keys that may differ from those of a run that is gone on with: they add cells, or change no result."""
+
+PINNED = ("compute.device", "compute.precision", "compute.compile")
+"""Keys of an extensible table that change results all the same."""
+
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The folder of a run, and the names of its files."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The whole configuration, with absolute paths."""
+        return self.root / "config.toml"
+
+    @property
+    def run(self) -> Path:
+        """Versions, plugins, hardware, data and times."""
+        return self.root / "run.json"
+
+    @property
+    def splits(self) -> Path:
+        """Folds and orders of labels."""
+        return self.root / "splits.json"
+
+    @property
+    def results(self) -> Path:
+        """One row a cell."""
+        return self.root / "results.csv"
+
+    @property
+    def summary(self) -> Path:
+        """One row a pretext task, arm and share of labels."""
+        return self.root / "summary.csv"
+
+    def pretraining(self, task: str, fold: int | None) -> Path:
+        """The folder of one pretraining."""
+        return self.root / "pretraining" / task / ("all" if fold is None else str(fold))
+
+    def cell(self, cell_id: str) -> Path:
+        """The folder of one cell."""
+        return self.root / "cells" / cell_id
+
+
+def check_directory(directory: RunDirectory, tables: Mapping[str, Any]) -> None:
+    """Refuse a directory that holds something other than an earlier part of this very run.
+
+    Args:
+        directory: where the run is to go on.
+        tables: its whole configuration as plain values.
+
+    Raises:
+        RunDirectoryError: naming the keys that differ.
+    """
+    if directory.root.exists() and not directory.root.is_dir():
+        raise RunDirectoryError(f"{directory.root} is a file; give another --output")
+    if not directory.config.exists():
+        if directory.root.exists() and any(directory.root.iterdir()):
+            raise RunDirectoryError(
+                f"{directory.root} is not empty and holds no run (no config.toml); give another --output"
+            )
+        return
+    before, now = (
+        _flatten(json.loads(json.dumps(values))) for values in (read_toml(directory.config), tables)
+    )
+    differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key) and not _may_differ(key))
+    if differing:
+        lines = "\n".join(f"  {key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in differing)
+        raise RunDirectoryError(
+            f"{directory.root} belongs to another configuration; give another --output, or go back to:\n{lines}"
+        )
+
+
+def _may_differ(key: str) -> bool:
+    return key not in PINNED and any(key == known or key.startswith(f"{known}.") for known in EXTENSIBLE)
+
+
+def _flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,125 @@
+"""A run from beginning to end; what is done already is not done again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sslkit.config import RunConfig, to_toml
+from sslkit.engine.precision import resolve_compute
+from sslkit.errors import JobError
+from sslkit.experiment.environment import num_workers, process_context
+from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent
+from sslkit.experiment.plan import Study, draw_splits, make_manifest, resolve
+from sslkit.experiment.preparation import describe, prepare
+from sslkit.experiment.results import Row, cross_fit, read_results, write_results
+from sslkit.experiment.run_directory import RunDirectory, check_directory
+from sslkit.files import write_json, write_text
+from sslkit.interfaces import Job
+from sslkit.registry import Registry
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run has come to.
+
+    Attributes:
+        directory: its files.
+        summary: the rows of summary.csv.
+        failures: id and reason of each job that failed.
+    """
+
+    directory: RunDirectory
+    summary: list[Row]
+    failures: list[tuple[str, str]]
+
+    def raise_failures(self) -> None:
+        """Raise if a job failed.
+
+        Raises:
+            JobError: naming the jobs and how to go on.
+        """
+        if self.failures:
+            lines = "\n".join(f"  {job}: {reason.strip()}" for job, reason in self.failures)
+            raise JobError(
+                f"{len(self.failures)} jobs failed; the others are kept in {self.directory.root}, "
+                f"and the same command does only what is missing:\n{lines}"
+            )
+
+
+def execute_run(
+    config: RunConfig, output: Path, registry: Registry, observer: RunObserver | None = None
+) -> RunResult:
+    """Carry out a run, or what is missing of it.
+
+    Args:
+        config: what to run.
+        output: the run directory; made where it is missing.
+        registry: the installed plugins.
+        observer: hears of progress.
+
+    Raises:
+        UsageError: if configuration, data or directory cannot be used; nothing has been overwritten then.
+        RunError: if images could not be decoded for want of memory.
+    """
+    observer = observer or Silent()
+    study = resolve(config, registry)
+    directory = RunDirectory(output.resolve())
+    check_directory(directory, study.resolved())
+    compute = resolve_compute(config.compute.device, config.compute.precision, config.compute.compile)
+    manifest = make_manifest(study)
+    draw_splits(study, manifest)  # too few groups are said before any image is decoded
+
+    clock = _Clock()
+    workers = num_workers(config.compute.workers, compute)
+    context = process_context(study.modules())
+    observer.stage("ingest", len(manifest))
+    prepared = prepare(study, directory, compute, manifest, workers, context, observer)
+    clock.lap("ingest")
+
+    write_text(directory.config, to_toml(study.resolved()))
+    shares = config.evaluation.label_fractions
+    write_json(directory.splits, prepared.splits.to_json([record.id for record in prepared.manifest.records], shares))
+    about = {**describe(study, prepared, compute), "started": clock.started.isoformat(timespec="seconds")}
+    write_json(directory.run, about)
+
+    hooks = Hooks(registry)
+    hooks.run_started(directory.root, study.resolved())
+    missing = [cell for cell in prepared.cells if not cell.done]
+    needed = {job_id for cell in missing for job_id in cell.after}
+    jobs: list[Job] = [job for job in prepared.pretrainings if job.id in needed and not job.done]
+    jobs += missing
+    observer.stage("jobs", len(jobs))
+    relay = JobRelay(observer, hooks)
+    study.executor.make().run(jobs, workers, relay)
+    clock.lap("jobs")
+
+    cross_fit(study, prepared.cells)
+    summary = write_results(directory, read_results(prepared.cells))
+    about |= {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "timings": clock.laps(),
+        "failed_jobs": [{"job": job, "reason": reason} for job, reason in relay.failures],
+    }
+    write_json(directory.run, about)
+    hooks.run_finished(directory.root, summary)
+    return RunResult(directory, summary, relay.failures)
+
+
+class _Clock:
+    """Seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.started = datetime.now(UTC)
+        self._first = self._last = time.monotonic()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self._laps[name] = round(now - self._last, 2)
+        self._last = now
+
+    def laps(self) -> dict[str, float]:
+        return {**self._laps, "total": round(time.monotonic() - self._first, 2)}

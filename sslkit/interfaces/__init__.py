@@ -1,0 +1,10 @@
+"""What a plugin author reads: one file a kind of plugin."""
+
+from sslkit.interfaces.backbone import Backbone
+from sslkit.interfaces.dataset import Dataset
+from sslkit.interfaces.downstream_head import DownstreamHead
+from sslkit.interfaces.executor import Executor, Job, JobObserver, Report
+from sslkit.interfaces.plugin import API_VERSION, Plugin
+from sslkit.interfaces.pretext_task import PretextTask
+
+__all__ = ["API_VERSION", "Backbone", "Dataset", "DownstreamHead", "Executor", "Job", "JobObserver", "Plugin", "PretextTask", "Report"]

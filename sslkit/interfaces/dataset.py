@@ -1,0 +1,49 @@
+"""The contract of a data set: a manifest, and a lazy way to each image."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sslkit.interfaces.plugin import ConfigT, Plugin
+from sslkit.types import Record
+
+
+class Dataset(Plugin[ConfigT], ABC):
+    """Lists records and reads one image at a time; instances travel to worker processes by pickle.
+
+    Args:
+        config: the data set's own options; its paths are absolute by then.
+    """
+
+    notice: ClassVar[str] = ""
+    """A sentence that every report made from this data set carries (that it is synthetic, say)."""
+
+    @abstractmethod
+    def records(self) -> Sequence[Record]:
+        """Return one record an image, in a stable order, with unique ids; reads no pixels.
+
+        Raises:
+            sslkit.errors.DataError: if the source is missing or malformed; the message names file, line and column.
+        """
+
+    def read(self, record: Record) -> bytes | npt.NDArray[np.uint8]:
+        """Return one image: the bytes of an image file, or uint8 pixels (H, W, 3) or (H, W).
+
+        Raises:
+            OSError: if the image cannot be read.
+        """
+        if record.path is None:
+            raise NotImplementedError(f"{type(self).__name__} has records without a path and must override read()")
+        return record.path.read_bytes()
+
+    def fingerprint(self, record: Record) -> str:
+        """Return a digest of the image's content, which names it in the cache of decoded images."""
+        content = self.read(record)
+        data = content if isinstance(content, bytes) else np.ascontiguousarray(content).tobytes()
+        return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,29 @@
+"""What all plugin classes share: a name, an interface version and a configuration."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Generic, TypeVar
+
+from sslkit.config.base import PluginConfig
+
+API_VERSION = 1
+"""The version of the interfaces in this package; a plugin that speaks another one is set aside."""
+
+ConfigT = TypeVar("ConfigT", bound=PluginConfig)
+
+
+class Plugin(Generic[ConfigT]):
+    """The contract that every kind of plugin class starts with.
+
+    Attributes:
+        name: what a configuration calls it: lower case, words joined by hyphens.
+        api_version: the interface version that it was written for.
+        Config: its options; a subclass of [sslkit.PluginConfig][].
+    """
+
+    name: ClassVar[str]
+    api_version: ClassVar[int] = API_VERSION
+    Config: ClassVar[type[PluginConfig]] = PluginConfig
+
+    def __init__(self, config: ConfigT, *args: Any) -> None:
+        self.config = config

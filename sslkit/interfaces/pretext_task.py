@@ -1,0 +1,70 @@
+"""The contract of a pretext task: a label that the images give of themselves."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from sslkit.config.base import PluginConfig
+from sslkit.interfaces.plugin import API_VERSION, ConfigT, Plugin
+from sslkit.types import StepOutput, TaskContext, Views
+
+
+class PretextTask(nn.Module, Plugin[ConfigT], ABC):
+    """A pretext task: holds the encoder that it trains, and its own heads.
+
+    The engine calls, in this order: the constructor, [fit][sslkit.PretextTask.fit] once, and for each update
+    [before_update][sslkit.PretextTask.before_update], [make_views][sslkit.PretextTask.make_views],
+    [forward][sslkit.PretextTask.forward], a step of the optimiser, [after_update][sslkit.PretextTask.after_update].
+
+    Args:
+        config: the task's own options.
+        backbone: the network to pretrain; kept as ``encoder``.
+        context: image size, mask, mean and standard deviation. No label ever reaches a task.
+
+    Attributes:
+        encoder: the backbone to keep when pretraining ends.
+    """
+
+    name: ClassVar[str]
+    api_version: ClassVar[int] = API_VERSION
+    Config: ClassVar[type[PluginConfig]] = PluginConfig
+
+    def __init__(self, config: ConfigT, backbone: nn.Module, context: TaskContext) -> None:
+        nn.Module.__init__(self)
+        self.config = config
+        self.context = context
+        self.encoder = backbone
+
+    @classmethod
+    def view_sizes(cls, config: ConfigT, image_size: int) -> tuple[int, ...]:
+        """Return the side in pixels of every view that reaches the backbone; asked at planning."""
+        return (image_size,)
+
+    def fit(self, images: torch.Tensor) -> None:  # noqa: B027  (optional: the default does nothing)
+        """Learn a prior from training images, uint8 (M, 3, H, W), before the first update. Optional."""
+
+    def before_update(self, progress: float) -> None:  # noqa: B027
+        """Move schedules; ``progress`` runs from 0 to 1 over the pretraining. Optional."""
+
+    @abstractmethod
+    def make_views(self, images: torch.Tensor, generator: torch.Generator) -> Views:
+        """Turn images into views: a pure function, with no parameters and no other randomness.
+
+        Args:
+            images: uint8 (N, 3, H, W); not to be changed in place.
+            generator: the only source of randomness, on the CPU.
+
+        Returns:
+            Named tensors, each with a whole number of rows an image.
+        """
+
+    @abstractmethod
+    def forward(self, views: Views) -> StepOutput:
+        """Compute the loss of one batch of views."""
+
+    def after_update(self, output: StepOutput, progress: float) -> None:  # noqa: B027
+        """Move momentum copies, queues and centres after the optimiser's step. Optional."""

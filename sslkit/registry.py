@@ -1,0 +1,220 @@
+"""Finds plugins, one entry point at a time, so that a broken one disturbs no other."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import pluggy
+from pydantic import ValidationError
+
+from sslkit import hookspecs
+from sslkit.config.base import PluginConfig
+from sslkit.config.messages import describe_validation_error
+from sslkit.errors import ConfigError, PluginError, did_you_mean
+from sslkit.interfaces import API_VERSION, Backbone, Dataset, DownstreamHead, Executor, Plugin, PretextTask
+
+ENTRY_POINT_GROUP = "sslkit"
+
+Kind = Literal["pretext-task", "backbone", "head", "dataset", "executor"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_HOOKS: dict[str, tuple[Kind, type[Plugin[Any]]]] = {
+    "sslkit_pretext_tasks": ("pretext-task", PretextTask),
+    "sslkit_backbones": ("backbone", Backbone),
+    "sslkit_heads": ("head", DownstreamHead),
+    "sslkit_datasets": ("dataset", Dataset),
+    "sslkit_executors": ("executor", Executor),
+}
+
+
+class EntryPoint(Protocol):
+    """The part of [importlib.metadata.EntryPoint][] that discovery uses."""
+
+    name: str
+    value: str
+
+    @property
+    def dist(self) -> Any:
+        """The distribution that announced it."""
+
+    def load(self) -> Any:
+        """Import what it points to."""
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """A plugin class and where it came from."""
+
+    kind: Kind
+    name: str
+    cls: type[Any]
+    distribution: str
+    version: str
+
+    @property
+    def summary(self) -> str:
+        """The first line of the class's docstring."""
+        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
+
+    @property
+    def origin(self) -> str:
+        """The distribution and its version, for messages."""
+        return f"{self.distribution} {self.version}"
+
+
+@dataclass(frozen=True)
+class BrokenPlugin:
+    """An entry point, or one class of it, that was set aside."""
+
+    entry_point: str
+    distribution: str
+    version: str
+    reason: str
+    traceback: str = ""
+
+
+class Registry:
+    """The plugins that are installed; made by [build_registry][sslkit.registry.build_registry].
+
+    Attributes:
+        plugins: every usable plugin, by kind and name.
+        broken: what was set aside, and why.
+        hooks: pluggy's relay, on which a run calls its observers.
+    """
+
+    def __init__(self, plugins: Iterable[PluginInfo], broken: Iterable[BrokenPlugin], hooks: Any) -> None:
+        self.plugins = tuple(sorted(plugins, key=lambda plugin: (KINDS.index(plugin.kind), plugin.name)))
+        self.broken = tuple(broken)
+        self.hooks = hooks
+
+    def names(self, kind: Kind) -> list[str]:
+        """Return the names of the installed plugins of one kind."""
+        return sorted({plugin.name for plugin in self.plugins if plugin.kind == kind})
+
+    def conflicts(self) -> list[str]:
+        """Return one sentence for each name that two plugins of a kind lay claim to."""
+        keys = sorted({(plugin.kind, plugin.name) for plugin in self.plugins})
+        claims = {key: [plugin for plugin in self.plugins if (plugin.kind, plugin.name) == key] for key in keys}
+        return [
+            f"two plugins are called {kind} {name!r}: {' and '.join(_where(plugin) for plugin in claimants)}; "
+            "uninstall one of these distributions"
+            for (kind, name), claimants in claims.items()
+            if len(claimants) > 1
+        ]
+
+    def find(self, kind: Kind, name: str) -> PluginInfo:
+        """Return the plugin of this kind and name.
+
+        Raises:
+            PluginError: if there is none, or more than one.
+        """
+        found = [plugin for plugin in self.plugins if (plugin.kind, plugin.name) == (kind, name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise PluginError(next(text for text in self.conflicts() if f"{kind} {name!r}" in text))
+        words = kind.replace("-", " ")
+        installed = ", ".join(self.names(kind)) or "none"
+        set_aside = f" ({len(self.broken)} set aside as broken)" if self.broken else ""
+        raise PluginError(
+            f"unknown {words} {name!r}{did_you_mean(name, self.names(kind)) or '.'} "
+            f"Installed: {installed}{set_aside}. See 'sslkit plugins list'."
+        )
+
+    def configure(
+        self, kind: Kind, name: str, options: Mapping[str, Any], *, root: Path, key: str
+    ) -> tuple[PluginInfo, PluginConfig]:
+        """Return the plugin and its validated configuration, with absolute paths.
+
+        Args:
+            kind: the kind of plugin.
+            name: its name.
+            options: its table of the configuration, without the name, as plain values.
+            root: the folder that relative paths are relative to.
+            key: the table's path in the configuration, for messages.
+
+        Raises:
+            PluginError: if there is no such plugin.
+            ConfigError: if its options are wrong.
+        """
+        info = self.find(kind, name)
+        try:
+            return info, info.cls.Config.model_validate_json(json.dumps(options), context={"root": root})
+        except ValidationError as error:
+            raise ConfigError(describe_validation_error(error, info.cls.Config, prefix=key)) from None
+
+
+def build_registry(entry_points: Iterable[EntryPoint] | None = None) -> Registry:
+    """Discover the installed plugins.
+
+    Args:
+        entry_points: what to look at; by default all installed entry points of the group ``sslkit``.
+    """
+    manager = pluggy.PluginManager("sslkit")
+    manager.add_hookspecs(hookspecs)
+    plugins: list[PluginInfo] = []
+    broken: list[BrokenPlugin] = []
+    found = metadata.entry_points(group=ENTRY_POINT_GROUP) if entry_points is None else entry_points
+    for entry_point in sorted(found, key=lambda entry: (_distribution(entry), entry.name)):
+        _load(entry_point, manager, plugins, broken)
+    return Registry(plugins, broken, manager.hook)
+
+
+def _load(
+    entry_point: EntryPoint, manager: pluggy.PluginManager, plugins: list[PluginInfo], broken: list[BrokenPlugin]
+) -> None:
+    distribution, version = _distribution(entry_point)
+
+    def set_aside(reason: str, trace: str = "") -> None:
+        broken.append(BrokenPlugin(entry_point.name, distribution, version, reason, trace))
+
+    module = None
+    try:
+        module = entry_point.load()
+        manager.register(module, name=f"{distribution}:{entry_point.name}")
+        manager.check_pending()
+        offered = [
+            (kind, base, cls)
+            for hook, (kind, base) in _HOOKS.items()
+            for implementation in getattr(manager.hook, hook).get_hookimpls()
+            if implementation.plugin is module
+            for cls in implementation.function()
+        ]
+    except Exception as error:  # whatever a stranger's module raises is that plugin's alone
+        if module is not None and manager.is_registered(module):
+            manager.unregister(module)
+        set_aside(f"{type(error).__name__}: {error}", traceback.format_exc())
+        return
+    for kind, base, cls in offered:
+        if reason := _reason_to_refuse(cls, base):
+            set_aside(reason)
+        else:
+            plugins.append(PluginInfo(kind, cls.name, cls, distribution, version))
+
+
+def _reason_to_refuse(cls: object, base: type[Plugin[Any]]) -> str | None:
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        return f"{cls!r} is not a subclass of sslkit.{base.__name__}"
+    if not isinstance(getattr(cls, "name", None), str):
+        return f"{cls.__name__} has no name"
+    if cls.api_version != API_VERSION:
+        return f"{cls.name!r} speaks api_version {cls.api_version!r}; this sslkit speaks {API_VERSION}"
+    if not issubclass(cls.Config, PluginConfig):
+        return f"the Config of {cls.name!r} is not a subclass of sslkit.PluginConfig"
+    return None
+
+
+def _distribution(entry_point: EntryPoint) -> tuple[str, str]:
+    dist = entry_point.dist
+    return ("unknown", "") if dist is None else (str(dist.name), str(dist.version))
+
+
+def _where(plugin: PluginInfo) -> str:
+    return f"{plugin.cls.__module__}.{plugin.cls.__qualname__} of {plugin.origin}"

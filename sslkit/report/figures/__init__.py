@@ -1,0 +1,8 @@
+"""The figures of a report: each is drawn by matplotlib and comes as SVG for a page and as SVG for a file."""
+
+from sslkit.report.figures.canvas import Drawing
+from sslkit.report.figures.confusion import draw_confusion
+from sslkit.report.figures.curves import draw_convergence, draw_pretraining
+from sslkit.report.figures.scores import draw_scores
+
+__all__ = ["Drawing", "draw_confusion", "draw_convergence", "draw_pretraining", "draw_scores"]

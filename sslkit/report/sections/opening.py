@@ -1,0 +1,129 @@
+"""The top of the page: what was run, what the reader must know first, and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sslkit.report.comparison import SCRATCH, paired_difference, select, spread
+from sslkit.report.markup import Markup, element, join
+from sslkit.report.tables import Line, Run
+from sslkit.report.text import count, duration, metric_name, moment, number, plural, share, signed
+
+
+def title(run: Run) -> str:
+    """Return the run's name."""
+    return str(run.info.get("name") or run.directory.name)
+
+
+def opening(run: Run) -> Markup:
+    """Return the title, one line on what was run, and the banners."""
+    finished = run.info.get("finished")
+    when = f" · {moment(str(finished))}" if finished else ""
+    return join(
+        [
+            element("p", f"sslkit report{when}", class_="eyebrow"),
+            element("h1", title(run)),
+            element("p", _description(run), class_="lead"),
+            *_banners(run),
+        ]
+    )
+
+
+def facts(run: Run) -> Markup:
+    """Return the run's size in a few numbers."""
+    data, timings = run.info.get("data", {}), run.info.get("timings", {})
+    pairs = [
+        ("images", data.get("images")),
+        ("labelled", data.get("labelled")),
+        ("groups", data.get("groups")),
+        ("folds", len({cell.fold for cell in run.cells})),
+        ("cells", len(run.cells)),
+    ]
+    shown = [(name, count(value)) for name, value in pairs if value is not None]
+    if "total" in timings:
+        shown.append(("in all", duration(float(timings["total"]))))
+    return element(
+        "dl", *(element("div", element("dt", name), element("dd", value)) for name, value in shown), class_="facts"
+    )
+
+
+def headline(run: Run) -> Markup:
+    """Return plain sentences on what was measured at the smallest and the largest share; no claim of benefit is among them."""
+    ends = list(dict.fromkeys(run.fractions[:1] + run.fractions[-1:]))
+    caution = (
+        "Folds share most of their training images, so their spread understates how much another run could differ."
+        if len({cell.fold for cell in run.cells}) > 1
+        else "One fold was tested: how much another would differ is not known."
+    )
+    return join(
+        [
+            *(_statement(run, fraction) for fraction in ends),
+            element(
+                "p",
+                f"These numbers describe this run. No significance test is drawn from them. {caution}",
+                class_="note",
+            ),
+        ]
+    )
+
+
+def _description(run: Run) -> str:
+    words = {"pretext": "pretext task", "dataset": "data set"}
+    kinds: dict[str, list[str]] = {}
+    for plugin in run.info.get("plugins", []):
+        kind = str(plugin.get("kind", "")).replace("_", "-").split("-")[0]
+        if kind in ("pretext", "backbone", "head", "downstream", "dataset", "data"):
+            kinds.setdefault(words.get(kind, kind), []).append(str(plugin.get("name", "")))
+    question = "What is pretraining worth here, in labels?"
+    parts = [f"{kind} {' and '.join(names)}" for kind, names in kinds.items()]
+    return f"{question} Measured with {', '.join(parts)}." if parts else question
+
+
+def _banners(run: Run) -> Iterator[Markup]:
+    for notice in run.info.get("notices", []):
+        yield element("div", element("p", element("strong", notice)), class_="banner", role="note")
+    if run.info.get("transductive"):
+        text = (
+            "Transductive: the pretraining saw every image, those of the test folds included, though none of their labels. "
+            "Scores on images that it has never seen may be lower."
+        )
+        yield element("div", element("p", element("strong", text)), class_="banner", role="note")
+    if failed := run.info.get("failed_jobs", []):
+        jobs = [element("li", element("code", job.get("job", "")), ": ", job.get("reason", "")) for job in failed]
+        said = element("p", element("strong", f"{plural(len(failed), 'job')} failed; what follows goes without."))
+        yield element("div", said, element("ul", *jobs, class_="plain"), class_="banner alarm", role="note")
+
+
+def _statement(run: Run, fraction: float) -> Markup:
+    metric = metric_name(run.metric)
+    labels = next((row.labels for row in run.summaries if row.fraction == fraction and row.labels is not None), None)
+    place = f"With {share(fraction)} of the labels" + (f" ({count(labels)} images)" if labels is not None else "")
+    scratch = spread(run, SCRATCH, fraction).mean
+    others = [line for line in run.lines if line != SCRATCH and select(run, line, fraction)]
+    lead = f"{place}, training from scratch reached a mean {metric} of {number(scratch)}"
+    if not select(run, SCRATCH, fraction):
+        lead = f"{place}, there is no cell from scratch to compare with; by mean {metric}"
+    if not others:
+        return element("p", lead, ".", class_="statement")
+    if len(others) == 1:
+        return element("p", lead, ", ", _outcome(run, others[0], fraction), ".", class_="statement")
+    items = [element("li", _outcome(run, line, fraction), ".") for line in others]
+    return join([element("p", lead, ":", class_="statement"), element("ul", *items, class_="outcomes")])
+
+
+def _outcome(run: Run, line: Line, fraction: float) -> Markup:
+    name = element("strong", line.label)
+    reached = number(spread(run, line, fraction).mean)
+    difference = paired_difference(run, line, fraction)
+    folds = len(difference.by_fold)
+    above = sum(value > 0 for value in difference.by_fold.values())
+    if SCRATCH not in run.lines:
+        return join([name, f" {reached}"])
+    if difference.mean is None:
+        return join([name, f" {reached}, with no defined pair to compare"])
+    mean = element("strong", signed(difference.mean))
+    if folds == 1:
+        return join([name, f" {reached}: a paired difference of ", mean, " in the one fold"])
+    return join(
+        [name, f" {reached}: a mean paired difference of ", mean, f" over {folds} folds, above zero in {above} of them"]
+    )

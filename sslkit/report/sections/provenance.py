@@ -1,0 +1,106 @@
+"""What the run was made from: data, versions, plugins, hardware, times and configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sslkit.report.markup import Markup, element, join
+from sslkit.report.sections.scores import scroll
+from sslkit.report.tables import Run
+from sslkit.report.text import count, duration, moment, plural
+
+
+def data_section(run: Run) -> Markup:
+    """Return counts of images, labels and classes, and what is wrong with any."""
+    data = run.info.get("data", {})
+    pairs = [(name, count(data[name])) for name in ("images", "labelled", "groups") if data.get(name) is not None]
+    if data.get("hash"):
+        pairs.append(("content hash", str(data["hash"])))
+    parts = [_pairs(pairs)] if pairs else []
+    if counts := data.get("class_counts"):
+        parts.append(_class_counts(run.class_names, [int(c) for c in counts]))
+    if missing := run.info.get("missing_classes", []):
+        items = element("ul", *(element("li", sentence) for sentence in missing), class_="plain")
+        parts.append(
+            element(
+                "div", element("p", element("strong", "Classes that some training set lacks")), items, class_="banner"
+            )
+        )
+    if unreadable := data.get("unreadable", []):
+        items = element(
+            "ul",
+            *(
+                element("li", element("code", image.get("id", "")), ": ", image.get("reason", ""))
+                for image in unreadable
+            ),
+        )
+        parts.append(
+            element(
+                "details",
+                element("summary", f"{plural(len(unreadable), 'image')} could not be read and was left out"),
+                items,
+            )
+            if len(unreadable) == 1
+            else element(
+                "details", element("summary", f"{len(unreadable):,} images could not be read and were left out"), items
+            )
+        )
+    return join(parts)
+
+
+def provenance_section(run: Run) -> Markup:
+    """Return versions, plugins, hardware, times and the whole configuration."""
+    info = run.info
+    pairs = [("seed", str(info["seed"]))] if "seed" in info else []
+    pairs += [(name, moment(str(info[name]))) for name in ("started", "finished") if info.get(name)]
+    pairs += [(f"{name} version", str(version)) for name, version in info.get("versions", {}).items()]
+    pairs += [(str(name).replace("_", " "), str(value)) for name, value in info.get("hardware", {}).items()]
+    parts = [_pairs(pairs)]
+    if plugins := info.get("plugins", []):
+        columns = ("kind", "name", "distribution", "version")
+        head = element("thead", element("tr", *(element("th", name, scope="col", class_="text") for name in columns)))
+        rows = (
+            element("tr", *(element("td", plugin.get(name, ""), class_="text") for name in columns))
+            for plugin in plugins
+        )
+        parts += [element("h3", "Plugins"), scroll(element("table", head, element("tbody", *rows)), label="Plugins")]
+    if timings := info.get("timings", {}):
+        times = [(str(name), duration(float(seconds))) for name, seconds in timings.items()]
+        parts += [element("h3", "Times"), _pairs(times)]
+    return join([*parts, _config(run.config)])
+
+
+def _class_counts(names: list[str], counts: list[int]) -> Markup:
+    most, total = max([*counts, 1]), sum(counts) or 1
+    rows = [
+        element(
+            "tr",
+            element("th", name, scope="row"),
+            element("td", count(value)),
+            element("td", f"{100 * value / total:.1f} %"),
+            element("td", element("span", style=f"width: {100 * value / most:.1f}%"), class_="bar", aria_hidden="true"),
+        )
+        for name, value in zip(names, counts, strict=False)
+    ]
+    columns = (
+        element("th", "class", scope="col", class_="text"),
+        element("th", "images", scope="col"),
+        element("th", "share", scope="col"),
+        element("td", aria_hidden="true"),
+    )
+    table = element("table", element("thead", element("tr", *columns)), element("tbody", *rows))
+    return scroll(table, label="Labelled images by class")
+
+
+def _config(text: str | None) -> Markup:
+    if text is None:
+        return element(
+            "p", "The run directory has no config.toml, so that the configuration cannot be shown.", class_="note"
+        )
+    box = scroll(element("pre", element("code", text)), label="Configuration")
+    return element("details", element("summary", "Configuration (config.toml)"), box)
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> Markup:
+    rows = (element("tr", element("th", name, scope="row"), element("td", value)) for name, value in pairs)
+    return element("div", element("table", element("tbody", *rows), class_="pairs"), class_="scroll")

@@ -1,0 +1,113 @@
+"""The tables of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sslkit.report.comparison import SCRATCH, Difference, paired_difference, select, spread
+from sslkit.report.figures.palette import VARIABLES, line_styles
+from sslkit.report.markup import Markup, element, join
+from sslkit.report.tables import Line, Run
+from sslkit.report.text import count, metric_name, number, share, signed
+
+
+def scroll(*children: object, label: str) -> Markup:
+    """Return a box that scrolls sideways where its content is wider than the screen, by keyboard too."""
+    return element("div", *children, class_="scroll", role="region", aria_label=label, tabindex="0")
+
+
+def line_name(run: Run, line: Line) -> Markup:
+    """Return a line's label behind a sample of its colour."""
+    style = line_styles(run.lines)[line]
+    dashed = "swatch" if style.dash == "solid" else "swatch dashed"
+    sample = element("span", class_=dashed, style=f"color: {VARIABLES[style.colour]}", aria_hidden="true")
+    return join([sample, line.label])
+
+
+def legend(run: Run) -> Markup:
+    """Return the key of line colours."""
+    return element("ul", *(element("li", line_name(run, line)) for line in run.lines), class_="legend")
+
+
+def score_table(run: Run) -> Markup:
+    """Return minimum, mean and maximum of the primary metric by share of the labels, arm by arm."""
+    fractions = run.fractions
+    head = element("thead", element("tr", _column("labels", "text"), *(_column(share(f)) for f in fractions)))
+    caption = f"{metric_name(run.metric)} over folds, by share of the labels. " + (
+        "The paired difference, to training from scratch, compares cells of the same share, fold and repetition."
+        if SCRATCH in run.lines and len(run.lines) > 1
+        else ""
+    )
+    bodies = [_score_body(run, line, fractions) for line in run.lines]
+    table = scroll(
+        element("table", head, *bodies, class_="slim" if len(fractions) < 3 else None),
+        label="Scores by share of the labels",
+    )
+    return join([element("p", caption, class_="note"), table])
+
+
+def _score_body(run: Run, line: Line, fractions: Sequence[float]) -> Markup:
+    spreads = [spread(run, line, f) for f in fractions]
+    summaries = [run.summary(line, f) for f in fractions]
+    rows = [
+        element("tr", element("th", line_name(run, line), scope="rowgroup", colspan=len(fractions) + 1)),
+        _row("min", [number(s.low) for s in spreads]),
+        _row("mean", [number(s.mean) for s in spreads], "main"),
+        _row("max", [number(s.high) for s in spreads]),
+    ]
+    if line != SCRATCH and SCRATCH in run.lines:
+        differences = [paired_difference(run, line, f) for f in fractions]
+        rows.append(_row("mean paired difference", [signed(d.mean) for d in differences], "main difference"))
+        rows += _unpaired(differences)
+    rows.append(_row("labelled images", [count(s.labels if s else None) for s in summaries], "quiet"))
+    rows.append(_row("cells", [count(s.n if s else 0) for s in summaries], "quiet"))
+    if any(s.undefined for s in summaries if s):
+        rows.append(_row("of them undefined", [count(s.undefined if s else 0) for s in summaries], "quiet"))
+    return element("tbody", *rows)
+
+
+def _unpaired(differences: Sequence[Difference]) -> Iterator[Markup]:
+    if any(d.unpaired for d in differences):
+        yield _row("cells without a pair", [count(d.unpaired) for d in differences], "quiet")
+
+
+def recall_table(run: Run) -> Markup:
+    """Return the mean recall of each class, arm by arm and share by share."""
+    columns = [(name, f"recall_{k}_mean") for k, name in enumerate(run.class_names)]
+    return _means_table(run, columns, "Mean recall of each grade, over folds.")
+
+
+def referable_table(run: Run) -> Markup | None:
+    """Return AUROC, sensitivity and specificity of the head's binary question; None where it asks none."""
+    columns = [(name, f"referable_{name.lower()}_mean") for name in ("AUROC", "sensitivity", "specificity")]
+    if not any(key in row.scores for row in run.summaries for _, key in columns):
+        return None
+    return _means_table(run, columns, f"{_referable_sentence(run)} Means over folds.")
+
+
+def _referable_sentence(run: Run) -> str:
+    lowest, names = run.info.get("positive_from"), run.class_names
+    if not isinstance(lowest, int) or not 0 < lowest < len(names):
+        return "Positive against negative grades, as the head draws the line."
+    return f"Positive: {', '.join(names[lowest:])}. Negative: {', '.join(names[:lowest])}."
+
+
+def _means_table(run: Run, columns: Sequence[tuple[str, str]], caption: str) -> Markup:
+    head = element("thead", element("tr", _column("labels", "text"), *(_column(name) for name, _ in columns)))
+    bodies = []
+    for line in run.lines:
+        rows = [element("tr", element("th", line_name(run, line), scope="rowgroup", colspan=len(columns) + 1))]
+        for fraction in run.fractions:
+            summary = run.summary(line, fraction)
+            if summary is not None and select(run, line, fraction):
+                rows.append(_row(share(fraction), [number(summary.scores.get(key)) for _, key in columns]))
+        bodies.append(element("tbody", *rows))
+    return join([element("p", caption, class_="note"), scroll(element("table", head, *bodies), label=caption)])
+
+
+def _column(name: str, class_: str | None = None) -> Markup:
+    return element("th", name, scope="col", class_=class_)
+
+
+def _row(name: str, values: Sequence[str], class_: str | None = None) -> Markup:
+    return element("tr", element("th", name, scope="row"), *(element("td", value) for value in values), class_=class_)

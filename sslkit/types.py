@@ -1,0 +1,81 @@
+"""The values that pass between the toolkit and its plugins.
+
+Shape letters, here and in every docstring:
+
+    N  images or views in a batch      C  channels (3: RGB)
+    H, W  height and width in pixels   D  features of a representation
+    K  classes                         M  images of a data set
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+
+Views: TypeAlias = dict[str, torch.Tensor]
+"""Named tensors with N first: what a pretext task sees of a batch of images."""
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What one forward pass of a pretext task yields.
+
+    Attributes:
+        loss: 0-d float32, differentiable.
+        metrics: detached 0-d tensors by name, averaged into the log.
+        carry: whatever the task's ``after_update`` needs (the keys of a queue, say).
+    """
+
+    loss: torch.Tensor
+    metrics: dict[str, torch.Tensor] = field(default_factory=dict)
+    carry: Any = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The decoded output of a head.
+
+    Attributes:
+        classes: int64 (N,), each in 0..K-1.
+        probabilities: float32 (N, K), each row sums to one.
+    """
+
+    classes: torch.Tensor
+    probabilities: torch.Tensor
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """All that a pretext task is told of its data; no label is among it.
+
+    Attributes:
+        image_size: side of the square images in pixels.
+        mean: the backbone's mean of each channel, in 0..1.
+        std: the backbone's standard deviation of each channel, in 0..1.
+        mask: bool (H, W), true where every image shows its subject; None where nothing is masked.
+    """
+
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    mask: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a data set, as its manifest lists it.
+
+    Attributes:
+        id: unique in the data set; appears in splits.json and predictions.csv.
+        path: the image's file; None where the data set makes or holds its images itself.
+        label: the label as the source writes it; None for an unlabelled image.
+        group: images of one group (a patient, say) are never on two sides of a split; None: a group of its own.
+    """
+
+    id: str
+    path: Path | None = None
+    label: str | int | None = None
+    group: str | None = None

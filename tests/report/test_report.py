@@ -1,0 +1,368 @@
+"""The report as a whole: what it says, that it says it safely, and how it behaves where a run is incomplete."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from sslkit.errors import RunDirectoryError
+from sslkit.report import write_report
+
+MakeRun = Callable[..., Path]
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask of a page: rows of tables, ids, tags, addresses and text."""
+
+    VOID = frozenset({"meta", "br", "hr", "col"})
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for key, value in attrs:
+            if key == "id":
+                self.ids.append(str(value))
+            if key in ("href", "src", "xlink:href"):
+                self.addresses.append(str(value))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+        if self.open and {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+
+def scores(page: Page, label: str) -> dict[str, list[str]]:
+    """Return the rows of one line in the table of scores, by the row's name."""
+    start = page.rows.index([label])
+    body: dict[str, list[str]] = {}
+    for row in page.rows[start + 1 :]:
+        if len(row) == 1 or row[0] in body:
+            break
+        body[row[0]] = row[1:]
+    return body
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_returns_index_html_and_leaves_no_temporary_file(make_run: MakeRun) -> None:
+    run = make_run(fractions=[0.05, 1.0], folds=2)
+    index = write_report(run)
+    assert index == run / "report" / "index.html"
+    names = {path.name for path in index.parent.iterdir()}
+    assert {name for name in names if not name.endswith(".svg")} == {"index.html"}
+    assert {
+        "qwk-by-labels.svg",
+        "convergence-5.svg",
+        "pretraining-rotation-loss.svg",
+        "confusion-scratch-100.svg",
+    } <= names
+
+
+def test_table_holds_the_numbers_of_summary_csv(make_run: MakeRun) -> None:
+    run = make_run(undefined=lambda row: row["arm"] == "scratch" and row["fraction"] == 0.1 and row["fold"] == 2)
+    page = Page(write_report(run))
+    rows = table(run / "summary.csv")
+    for label, pretext, arm in (("rotation, pretrained", "rotation", "pretrained"), ("scratch", "", "scratch")):
+        body = scores(page, label)
+        mine = [row for row in rows if (row["pretext"], row["arm"]) == (pretext, arm)]
+        assert len(mine) == 5
+        for name in ("min", "mean", "max"):
+            assert body[name] == [f"{float(row[f'qwk_{name}']):.3f}" for row in mine]
+        assert body["cells"] == [row["n"] for row in mine]
+    assert scores(page, "scratch")["of them undefined"] == ["0", "1", "0", "0", "0"]
+    assert "of them undefined" not in scores(page, "rotation, pretrained")
+    assert scores(page, "rotation, pretrained")["cells without a pair"] == ["0", "1", "0", "0", "0"]
+
+
+def test_recall_and_referable_tables_hold_the_means_of_summary_csv(make_run: MakeRun) -> None:
+    run = make_run(fractions=[0.05, 1.0], folds=2)
+    page = Page(write_report(run))
+    for row in table(run / "summary.csv"):
+        share = f"{100 * float(row['fraction']):g} %"
+        assert [share, *(f"{float(row[f'recall_{k}_mean']):.3f}" for k in range(5))] in page.rows
+        referable = [f"{float(row[f'referable_{name}_mean']):.3f}" for name in ("auroc", "sensitivity", "specificity")]
+        assert [share, *referable] in page.rows
+    assert "Positive: Moderate, Severe, Proliferate_DR. Negative: No_DR, Mild." in page.text
+
+
+def test_paired_difference_of_table_and_headline_equals_a_naive_loop(make_run: MakeRun) -> None:
+    run = make_run(fractions=[0.05, 1.0], folds=3, repetitions=2)
+    rows = table(run / "results.csv")
+    expected = []
+    for fraction in ("0.05", "1.0"):
+        folds = []
+        for fold in ("0", "1", "2"):
+            differences = []
+            for repetition in ("0", "1"):
+                scores_of = {
+                    row["arm"]: float(row["qwk"])
+                    for row in rows
+                    if (row["fraction"], row["fold"], row["repetition"]) == (fraction, fold, repetition)
+                }
+                differences.append(scores_of["pretrained"] - scores_of["scratch"])
+            folds.append(sum(differences) / 2)
+        expected.append(f"{sum(folds) / 3:+.3f}".replace("-", "−"))
+    page = Page(write_report(run))
+    assert scores(page, "rotation, pretrained")["mean paired difference"] == expected
+    assert re.findall(r"a mean paired difference of (\S+) over 3 folds", page.text) == expected
+    assert "mean paired difference" not in scores(page, "scratch")
+
+
+def test_headline_claims_nothing(make_run: MakeRun) -> None:
+    text = Page(write_report(make_run(fractions=[0.05, 1.0], folds=2))).text.lower()
+    assert "no significance test is drawn" in text
+    assert not re.search(r"benefit|improve|better|outperform|(?<!no )significant\b", text)
+
+
+def test_hostile_names_are_text(make_run: MakeRun) -> None:
+    evil = "<script>alert(1)</script> & \"quoted\" 'id' $x_1$ ]]> -->"
+    run = make_run(
+        name=evil,
+        classes=(evil, "</svg><img src=x onerror=alert(1)>", "$5", "#1b1f24", "d"),
+        lines=[(evil.replace("/", "|"), evil), ("", "scratch")],
+        fractions=[0.05],
+        folds=2,
+        info={
+            "notices": [evil],
+            "failed_jobs": [{"job": evil, "reason": evil}],
+            "missing_classes": [evil],
+            "hardware": {evil: evil},
+            "data": {
+                "images": 3,
+                "class_counts": [1, 2, 3, 4, 5],
+                "unreadable": [{"id": evil, "reason": evil}],
+                "hash": evil,
+            },
+        },
+    )
+    (run / "config.toml").write_text(f"name = '''{evil}</code></pre>'''", encoding="utf-8")
+    index = write_report(run)
+    page = Page(index)
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    assert page.text.count(evil) >= 10
+    assert "#1b1f24" in page.text
+    for figure in index.parent.glob("*.svg"):
+        assert "script" not in {node.tag.rpartition("}")[2] for node in ElementTree.parse(figure).iter()}
+
+
+def test_page_is_self_contained_and_its_ids_are_unique(make_run: MakeRun) -> None:
+    index = write_report(make_run(fractions=[0.05, 1.0], folds=2))
+    page, source = Page(index), index.read_text(encoding="utf-8")
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert page.addresses
+    assert {address[0] for address in page.addresses} == {"#"}
+    assert {address[1:] for address in page.addresses} <= set(page.ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", source)) <= set(page.ids)
+    assert not re.search(r"@import|@font-face|<link|<script|url\((?!#)", source)
+
+
+def test_figures_are_svg_that_stands_alone(make_run: MakeRun) -> None:
+    index = write_report(make_run(fractions=[0.05, 1.0], folds=2))
+    figures = sorted(index.parent.glob("*.svg"))
+    assert len(figures) == 1 + 2 + 2 + 4
+    for figure in figures:
+        root = ElementTree.parse(figure).getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert len(root.attrib["aria-label"]) > 30
+        text = figure.read_text(encoding="utf-8")
+        assert "currentColor" not in text
+        assert "var(--" not in text
+
+
+def test_inline_figures_leave_their_colours_to_the_theme(make_run: MakeRun) -> None:
+    source = write_report(make_run(fractions=[0.05, 1.0], folds=2)).read_text(encoding="utf-8")
+    figures = re.findall(r"<svg.*?</svg>", source, flags=re.DOTALL)
+    assert len(figures) == 1 + 9
+    for figure in figures:
+        assert "currentColor" in figure or "var(--" in figure
+        assert re.findall(r"#[0-9a-f]{6}\b", figure) == []
+        assert 'role="img"' in figure
+        assert "<style" not in figure
+
+
+def test_same_files_give_same_bytes(make_run: MakeRun) -> None:
+    run = make_run(fractions=[0.05, 1.0], folds=2)
+    first = {path.name: path.read_bytes() for path in write_report(run).parent.iterdir()}
+    shutil.rmtree(run / "report")
+    second = {path.name: path.read_bytes() for path in write_report(run).parent.iterdir()}
+    assert first == second
+
+
+def test_user_settings_of_matplotlib_neither_matter_nor_change(make_run: MakeRun) -> None:
+    import matplotlib
+
+    run = make_run(fractions=[0.05], folds=1)
+    first = write_report(run).read_bytes()
+    with matplotlib.rc_context({"font.size": 31.0, "axes.facecolor": "red", "svg.fonttype": "path"}):
+        assert write_report(run).read_bytes() == first
+        assert matplotlib.rcParams["font.size"] == 31.0
+
+
+def test_importing_the_report_loads_neither_matplotlib_nor_torch() -> None:
+    code = "import sys, sslkit.report; print(sorted({'matplotlib', 'torch', 'numpy'} & set(sys.modules)))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "unsaid"),
+    [
+        ({"fractions": [0.1]}, "With 10 % of the labels", "With 100 %"),
+        ({"folds": 1, "fractions": [0.05]}, "One fold was tested", "Folds share most"),
+        ({"lines": [("", "scratch")], "fractions": [0.05]}, "training from scratch reached", "paired difference"),
+        (
+            {"lines": [("rotation", "pretrained")], "fractions": [0.05]},
+            "no cell from scratch to compare with",
+            "paired difference",
+        ),
+        ({"undefined": lambda row: True, "fractions": [0.05]}, "of them undefined", "nan"),
+        (
+            {"undefined": lambda row: row["arm"] == "scratch", "fractions": [0.05]},
+            "with no defined pair to compare",
+            "nan",
+        ),
+        ({"lost": lambda row: True, "fractions": [0.05]}, "No cell of this run has a result yet", "Confusion"),
+        ({"referable": False, "fractions": [0.05]}, "Mean recall", "Referable"),
+        ({"classes": ("no", "yes"), "referable": False, "fractions": [0.05]}, "Mean recall", "Moderate"),
+        ({"fractions": [0.05], "info": {"transductive": True}}, "Transductive", "failed"),
+    ],
+    ids=[
+        "one-share",
+        "one-fold",
+        "scratch-only",
+        "no-scratch",
+        "all-undefined",
+        "no-pair",
+        "no-cell",
+        "no-referable",
+        "binary",
+        "all",
+    ],
+)
+def test_incomplete_runs_are_reported_as_they_are(
+    make_run: MakeRun, options: dict[str, object], said: str, unsaid: str
+) -> None:
+    page = Page(write_report(make_run(**({"folds": 2} | options))))
+    assert said in page.text
+    assert unsaid not in page.text.replace("provenance", "")
+
+
+def test_lines_of_a_tournament_are_told_apart(make_run: MakeRun) -> None:
+    lines = [
+        ("", "scratch"),
+        ("rotation", "pretrained"),
+        ("jigsaw", "pretrained"),
+        ("jigsaw", "frozen"),
+        ("", "imagenet"),
+    ]
+    page = Page(write_report(make_run(lines=lines, fractions=[0.05, 1.0], folds=2)))
+    labels = ["rotation, pretrained", "jigsaw, pretrained", "jigsaw, frozen", "scratch", "imagenet"]
+    positions = [page.rows.index([label]) for label in labels]
+    assert positions == sorted(positions)
+    assert "pretext task rotation and jigsaw" in page.text
+
+
+def test_failed_jobs_and_lost_files_are_told(make_run: MakeRun) -> None:
+    failed = [{"job": "c00050", "reason": "the loss is not finite at update 12"}]
+    run = make_run(fractions=[0.05], folds=2, lost=lambda row: row["cell"] == "c0005000", info={"failed_jobs": failed})
+    shutil.rmtree(run / "cells" / "c0005010")
+    page = Page(write_report(run))
+    assert "1 job failed" in page.text
+    assert "the loss is not finite at update 12" in page.text
+    assert scores(page, "rotation, pretrained")["cells"] == ["1"]
+    assert "whose predictions.csv is missing: c0005010" in page.text
+
+
+def test_another_primary_metric_leads(make_run: MakeRun) -> None:
+    run = make_run(fractions=[0.05], folds=2, info={"primary_metric": "accuracy"})
+    page = Page(write_report(run))
+    values = [float(row["accuracy"]) for row in table(run / "results.csv") if row["arm"] == "scratch"]
+    body = scores(page, "scratch")
+    assert [body[name] for name in ("min", "mean", "max")] == [
+        [f"{value:.3f}"] for value in (min(values), sum(values) / 2, max(values))
+    ]
+    assert (run / "report" / "accuracy-by-labels.svg").is_file()
+
+
+def test_unknown_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match=r"absent is not a run directory: there is no such folder.*--output"):
+        write_report(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("name", ["run.json", "results.csv", "summary.csv"])
+def test_a_missing_table_is_named(make_run: MakeRun, name: str) -> None:
+    run = make_run(fractions=[0.05], folds=1)
+    (run / name).unlink()
+    with pytest.raises(RunDirectoryError, match=rf"has no {name}.*'sslkit run' with the same --output"):
+        write_report(run)
+    assert not (run / "report").exists()
+
+
+def test_a_missing_configuration_is_said(make_run: MakeRun) -> None:
+    run = make_run(fractions=[0.05], folds=1)
+    (run / "config.toml").unlink()
+    assert "has no config.toml" in Page(write_report(run)).text
+
+
+def test_whole_configuration_is_shown(make_run: MakeRun) -> None:
+    run = make_run(fractions=[0.05], folds=1)
+    assert (run / "config.toml").read_text(encoding="utf-8") in Page(write_report(run)).text
+
+
+def test_run_json_is_echoed(make_run: MakeRun) -> None:
+    run = make_run(fractions=[0.05], folds=1)
+    page = Page(write_report(run))
+    info = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    for said in (
+        "2026-03-01 11:15 UTC",
+        "2.14.0",
+        info["data"]["hash"],
+        "broken_01.png",
+        "truncated after 512 bytes",
+        "1 h 11 min",
+    ):
+        assert said in page.text
+    assert ["Mild", "370", "10.1 %", ""] in page.rows
+    assert ["backbone", "densenet121", "sslkit", "0.1.0"] in page.rows
+    assert "Synthetic fundus photographs: the figures say nothing about patients." in page.text
