@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix as sklearn_confusion, recall_score
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score, roc_auc_score
+from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from sslkit.metrics import (
     accuracy,
@@ -20,13 +20,12 @@ from sslkit.metrics import (
 )
 
 NUM_CLASSES = 5
-settings.register_profile("metrics", deadline=None, max_examples=60)
-settings.load_profile("metrics")
+sixty_times = settings(deadline=None, max_examples=60)
 
 
 @st.composite
-def ratings(draw: st.DrawFn, min_classes: int = 2) -> tuple[np.ndarray, np.ndarray, int]:
-    num_classes = draw(st.integers(min_classes, 7))
+def ratings(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
+    num_classes = draw(st.integers(2, 7))
     dtype = draw(st.sampled_from([np.int8, np.uint8, np.int32, np.int64, np.uint64]))
     rows = draw(st.lists(st.tuples(*[st.integers(0, num_classes - 1)] * 2), min_size=1, max_size=40))
     targets, predictions = np.array(rows, dtype=dtype).T
@@ -47,7 +46,8 @@ def naive_kappa(targets: np.ndarray, predictions: np.ndarray, num_classes: int) 
 
 
 class TestConfusionMatrix:
-    @given(ratings(min_classes=1))
+    @sixty_times
+    @given(ratings())
     def test_equals_scikit_learn(self, rated):
         targets, predictions, num_classes = rated
         matrix = confusion_matrix(targets, predictions, num_classes)
@@ -84,6 +84,7 @@ class TestConfusionMatrix:
 
 
 class TestQuadraticWeightedKappa:
+    @sixty_times
     @given(ratings())
     def test_equals_the_definition_and_scikit_learn(self, rated):
         targets, predictions, num_classes = rated
@@ -98,18 +99,21 @@ class TestQuadraticWeightedKappa:
         assert kappa == pytest.approx(naive, abs=1e-12)
         assert kappa == pytest.approx(oracle, abs=1e-12)
 
+    @sixty_times
     @given(ratings())
     def test_is_one_for_perfect_agreement_on_two_classes_or_more(self, rated):
         targets, _, num_classes = rated
         kappa = quadratic_weighted_kappa(targets, targets, num_classes)
         assert kappa == (1.0 if len(set(targets.tolist())) > 1 else None)
 
+    @sixty_times
     @given(ratings())
     def test_is_symmetric_in_its_raters(self, rated):
         targets, predictions, num_classes = rated
         forward = quadratic_weighted_kappa(targets, predictions, num_classes)
         assert forward == quadratic_weighted_kappa(predictions, targets, num_classes)
 
+    @sixty_times
     @given(ratings())
     def test_is_unchanged_by_reversing_the_scale(self, rated):
         targets, predictions, num_classes = rated
@@ -117,6 +121,7 @@ class TestQuadraticWeightedKappa:
         turned = quadratic_weighted_kappa(top - targets, top - predictions, num_classes)
         assert turned == quadratic_weighted_kappa(targets, predictions, num_classes)
 
+    @sixty_times
     @given(ratings(), st.randoms(use_true_random=False))
     def test_is_unchanged_by_permuting_the_rows(self, rated, random):
         targets, predictions, num_classes = rated
@@ -125,6 +130,7 @@ class TestQuadraticWeightedKappa:
         permuted = quadratic_weighted_kappa(targets[order], predictions[order], num_classes)
         assert permuted == quadratic_weighted_kappa(targets, predictions, num_classes)
 
+    @sixty_times
     @given(ratings())
     def test_is_at_most_one_and_one_only_for_agreement(self, rated):
         targets, predictions, num_classes = rated
@@ -133,6 +139,7 @@ class TestQuadraticWeightedKappa:
             assert -1 <= kappa <= 1
             assert (kappa == 1) == bool((targets == predictions).all())
 
+    @sixty_times
     @given(ratings(), st.integers(0, 6))
     def test_is_zero_where_exactly_one_rater_is_constant(self, rated, grade):
         targets, _, num_classes = rated
@@ -182,6 +189,7 @@ class TestKappaFromConfusion:
 
 
 class TestAccuracyAndRecall:
+    @sixty_times
     @given(ratings())
     def test_accuracy_equals_scikit_learn(self, rated):
         targets, predictions, _ = rated
@@ -191,6 +199,7 @@ class TestAccuracyAndRecall:
         with pytest.raises(ValueError, match=r"not \(2,\) and \(1,\)"):
             accuracy(np.array([0, 1]), np.array([0]))
 
+    @sixty_times
     @given(ratings())
     def test_recall_equals_scikit_learn_and_is_none_for_an_absent_class(self, rated):
         targets, predictions, num_classes = rated
@@ -203,6 +212,7 @@ class TestAccuracyAndRecall:
 
 
 class TestBinaryAuroc:
+    @sixty_times
     @given(
         st.lists(st.tuples(st.booleans(), st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1e-300, np.inf])), min_size=1),
     )
@@ -211,6 +221,7 @@ class TestBinaryAuroc:
         pairs = [float(p > n) + float(p == n) / 2 for p in scores[positive] for n in scores[~positive]]
         assert binary_auroc(positive, scores) == (pytest.approx(np.mean(pairs)) if pairs else None)
 
+    @sixty_times
     @given(hnp.arrays(np.float32, 30, elements=st.floats(0, 1, width=32)))
     def test_equals_scikit_learn(self, scores):
         positive = np.arange(30) % 3 == 0

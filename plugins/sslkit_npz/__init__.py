@@ -118,7 +118,7 @@ class Npz(Dataset[NpzConfig]):
         except FileNotFoundError:
             others = [other.name for other in path.parent.glob("*.npz")] if path.parent.is_dir() else []
             raise DataError(f"no file at {path}{did_you_mean(path.name, others)}") from None
-        except (zipfile.BadZipFile, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
             raise DataError(f"{path} is not a .npz file, or a damaged one: {error}") from None
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}") from None

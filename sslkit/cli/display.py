@@ -146,7 +146,9 @@ def show_grades(images: Sequence[GradedImage]) -> None:
         table.add_column(escape(f"p({name})"), justify="right")
     for image in graded:
         shares = (image.probabilities or {}).values()
-        table.add_row(escape(image.image), str(image.grade), escape(image.grade_name or ""), *(f"{p:.2f}" for p in shares))
+        table.add_row(
+            escape(image.image), str(image.grade), escape(image.grade_name or ""), *(f"{p:.2f}" for p in shares)
+        )
     console = Console(highlight=False)
     console.print(table)
     console.print("Not a medical device: for research only.")
@@ -162,7 +164,9 @@ def show_plugins(registry: Registry) -> None:
         table.add_row(*(escape(text) for text in (plugin.kind, plugin.name, plugin.origin, plugin.summary)))
     console.print(table)
     for broken in registry.broken:
-        console.print(f"[red]set aside:[/] {escape(broken.entry_point)} of {escape(broken.distribution)} {escape(broken.version)}")
+        console.print(
+            f"[red]set aside:[/] {escape(broken.entry_point)} of {escape(broken.distribution)} {escape(broken.version)}"
+        )
         console.print(escape(broken.traceback.rstrip() or broken.reason))
 
 

@@ -42,7 +42,8 @@ class ImagesConfig(PluginConfig):
         "stop", description="'skip': go on without the images that cannot be read, and say which."
     )
     cache: ConfigPath | None = Field(
-        None, description="Folder of the decoded images; by default $SSLKIT_CACHE, or sslkit in the user's cache folder."
+        None,
+        description="Folder of the decoded images; by default $SSLKIT_CACHE, or sslkit in the user's cache folder.",
     )
 
 

@@ -27,7 +27,9 @@ def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
         if not _is_table(value):
             continue
         name = ".".join(_key(part) for part in (*path, key))
-        for header, inner in [(f"[{name}]", value)] if isinstance(value, Mapping) else [(f"[[{name}]]", v) for v in value]:
+        for header, inner in (
+            [(f"[{name}]", value)] if isinstance(value, Mapping) else [(f"[[{name}]]", v) for v in value]
+        ):
             lines += ["\n", f"{header}\n", *_lines(inner, (*path, key))]
     return lines
 
@@ -47,4 +49,8 @@ def _inline(value: Any) -> str:
         return f"[{', '.join(_inline(item) for item in value)}]"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{_key(key)} = {_inline(item)}' for key, item in value.items())}}}"
-    return json.dumps(value, ensure_ascii=True).replace("\\u007f", "\\u007F") if isinstance(value, str) else json.dumps(value)
+    return (
+        json.dumps(value, ensure_ascii=True).replace("\\u007f", "\\u007F")
+        if isinstance(value, str)
+        else json.dumps(value)
+    )

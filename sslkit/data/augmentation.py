@@ -32,7 +32,7 @@ def augment(images: torch.Tensor, kind: Augmentation, generator: torch.Generator
     choices = torch.arange(8) if kind == "flips-turns" else torch.tensor([0, 4, 2, 6])
     symmetries = choices[torch.randint(len(choices), (len(images),), generator=generator)]
     output = torch.empty_like(images)
-    for symmetry in symmetries.unique().tolist():
+    for symmetry in set(symmetries.tolist()):
         rows = (symmetries == symmetry).nonzero().flatten().to(images.device)
         output[rows] = _transform(images[rows], symmetry)
     return output

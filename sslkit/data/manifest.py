@@ -42,7 +42,7 @@ class Manifest:
     @property
     def labelled(self) -> npt.NDArray[np.bool_]:
         """Bool (M,), true where the image has a label."""
-        return self.grades != UNLABELLED
+        return np.not_equal(self.grades, UNLABELLED)
 
     def without(self, rows: Iterable[int]) -> Manifest:
         """Return the manifest without some images; the others keep their rows."""
@@ -52,7 +52,10 @@ class Manifest:
     def digest(self) -> str:
         """Return a digest of ids, grades and groups."""
         groups = [self.group_names[group] for group in self.groups]
-        lines = ([record.id, int(grade), group] for record, grade, group in zip(self.records, self.grades, groups, strict=True))
+        lines = (
+            [record.id, int(grade), group]
+            for record, grade, group in zip(self.records, self.grades, groups, strict=True)
+        )
         return hashlib.sha256("\n".join(json.dumps(line) for line in lines).encode()).hexdigest()
 
 
@@ -73,7 +76,9 @@ def read_manifest(dataset: Dataset[Any], grade: Callable[[str | int], int], clas
     seen: set[str] = set()
     for record in records:
         if record.id in seen:
-            raise DataError(f"the image {record.id!r} stands in the data set {dataset.name!r} twice; name each image once")
+            raise DataError(
+                f"the image {record.id!r} stands in the data set {dataset.name!r} twice; name each image once"
+            )
         seen.add(record.id)
     return _assemble(records, _grades(records, grade, class_names), np.arange(len(records)))
 
@@ -92,7 +97,11 @@ def _grades(
             wrong[record.label] = (record.id, str(error))
     if wrong:
         label, (image, reason) = next(iter(wrong.items()))
-        others = f" ({len(wrong)} such labels: {', '.join(repr(name) for name in list(wrong)[:8])})" if len(wrong) > 1 else ""
+        others = (
+            f" ({len(wrong)} such labels: {', '.join(repr(name) for name in list(wrong)[:8])})"
+            if len(wrong) > 1
+            else ""
+        )
         raise DataError(
             f"the label {label!r} of image {image!r} is none of the head's classes{others}: {reason}. "
             f"The classes are {', '.join(f'{k} {name}' for k, name in enumerate(class_names))}."
@@ -100,9 +109,7 @@ def _grades(
     return np.array([UNLABELLED if record.label is None else known[record.label] for record in records], dtype=np.int64)
 
 
-def _assemble(
-    records: tuple[Record, ...], grades: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
-) -> Manifest:
+def _assemble(records: tuple[Record, ...], grades: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Manifest:
     # An image without a group is a group of its own; the id alone could collide with a given group's name.
     keys = [("image", record.id) if record.group is None else ("group", record.group) for record in records]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}

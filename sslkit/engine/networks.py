@@ -104,7 +104,7 @@ def reestimate_batch_statistics(encoder: nn.Module, batches: Sequence[torch.Tens
 
 def to_compute(module: nn.Module, compute: Compute) -> nn.Module:
     """Move a module to the device, its convolutions in channels-last layout."""
-    return module.to(compute.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return module.to(compute.device).to(memory_format=torch.channels_last)
 
 
 def call_with_seed(seed: int, function: Callable[[], Any]) -> Any:

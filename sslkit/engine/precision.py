@@ -46,11 +46,15 @@ def resolve_compute(device: str, precision: str, compile_network: bool) -> Compu
     family, _, number = device.partition(":")
     if family not in available or (number and int(number) >= torch.cuda.device_count()):
         raise ConfigError(f"compute.device: {device!r} is not on this machine; it has {', '.join(available)}")
-    resolved: Literal["bf16", "fp32"] = "bf16" if precision == "bf16" or (precision == "auto" and _has_bf16(family)) else "fp32"
+    resolved: Literal["bf16", "fp32"] = (
+        "bf16" if precision == "bf16" or (precision == "auto" and _has_bf16(family)) else "fp32"
+    )
     return Compute(device, resolved, compile_network)
 
 
 def _has_bf16(family: str) -> bool:
     if family == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return family == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and torch.cpu._is_avx512_bf16_supported()
+    # The first asks whether bf16 works at all, the second whether the processor computes in it.
+    works = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return family == "cpu" and works and bool(torch.cpu._is_avx512_bf16_supported())

@@ -26,9 +26,7 @@ def make_generator(*parts: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
-def shuffled_rows(
-    rows: npt.NDArray[np.int64], start: int, count: int, *seed: int | str
-) -> npt.NDArray[np.int64]:
+def shuffled_rows(rows: npt.NDArray[np.int64], start: int, count: int, *seed: int | str) -> npt.NDArray[np.int64]:
     """Return positions ``start`` to ``start + count`` of an endless stream of shuffled passes over ``rows``.
 
     Every pass holds each row once; pass e is shuffled by (seed, e), so that any stretch of the stream can be had alone.

@@ -263,7 +263,8 @@ class _Cell:
     def _test_logits(self) -> torch.Tensor:
         features = self.test_features if self.frozen else self._features(self.job.test_rows)
         with evaluation_mode(self.head):
-            return self.head(features).float().cpu()
+            logits: torch.Tensor = self.head(features)
+            return logits.float().cpu()
 
     def _write(self, logits: torch.Tensor) -> None:
         job, recipe = self.job, self.recipe

@@ -155,7 +155,7 @@ def make_jobs(
     arms: list[tuple[str, Configured | None]] = []
     for arm in evaluation.arms:
         arms += [(arm, task) for task in study.tasks] if arm in PRETRAINED_ARMS else [(arm, None)]
-    for arm, task in arms:
+    for name, task in arms:
         for fraction in evaluation.label_fractions:
             for fold in range(evaluation.folds):
                 for repetition in range(evaluation.repetitions):
@@ -166,7 +166,7 @@ def make_jobs(
                         CellJob(
                             recipe,
                             task,
-                            arm,
+                            name,
                             fraction,
                             fold,
                             repetition,

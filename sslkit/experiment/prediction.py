@@ -122,15 +122,20 @@ def load_run_config(directory: RunDirectory) -> RunConfig:
 
 
 def _model_folders(directory: RunDirectory, arm: str | None) -> list[Path]:
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.root.glob("cells/*/result.json"))]
+    results = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.root.glob("cells/*/result.json"))
+    ]
     kept = [result for result in results if (directory.cell(result["cell"]) / "model.safetensors").exists()]
     arms = sorted({result["arm"] for result in kept})
     if not arms:
-        raise RunDirectoryError(f"{directory.root} keeps no model; run it to its end first: sslkit run ... --output {directory.root}")
+        raise RunDirectoryError(
+            f"{directory.root} keeps no model; run it to its end first: sslkit run ... --output {directory.root}"
+        )
     chosen = arm or ("pretrained" if "pretrained" in arms else arms[0])
     if chosen not in arms:
         raise RunDirectoryError(
-            f"{directory.root} keeps no model of arm {chosen!r}{did_you_mean(chosen, arms) or '.'} It has: {', '.join(arms)}."
+            f"{directory.root} keeps no model of arm {chosen!r}{did_you_mean(chosen, arms) or '.'} "
+            f"It has: {', '.join(arms)}."
         )
     of_arm = [result for result in kept if result["arm"] == chosen]
     largest = max(result["fraction"] for result in of_arm)

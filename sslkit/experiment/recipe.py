@@ -83,7 +83,11 @@ class Recipe:
         return {
             "seed": self.seed,
             "backbone": self.backbone.identity(),
-            "images": {"size": self.preprocessing.size, "crop": self.preprocessing.crop, "cache": self.cache.folder.name},
+            "images": {
+                "size": self.preprocessing.size,
+                "crop": self.preprocessing.crop,
+                "cache": self.cache.folder.name,
+            },
             "compute": vars(self.compute),
             "versions": versions(),
         }

@@ -89,9 +89,7 @@ def cross_fit(study: Study, cells: Sequence[CellJob]) -> None:
         members = list(group)
         scored = {cell.cell_id: read_predictions(cell.folder / "predictions.csv") for cell in members}
         logits_of = {
-            name: logits
-            for images in scored.values()
-            for name, logits in zip(images.ids, images.logits, strict=True)
+            name: logits for images in scored.values() for name, logits in zip(images.ids, images.logits, strict=True)
         }
         for cell in members:
             _fit_one(study.make_head(), cell, scored[cell.cell_id], logits_of)

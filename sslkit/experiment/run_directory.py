@@ -18,7 +18,6 @@ PINNED = ("compute.device", "compute.precision", "compute.compile")
 """Keys of an extensible table that change results all the same."""
 
 
-
 @dataclass(frozen=True)
 class RunDirectory:
     """The folder of a run, and the names of its files."""
@@ -77,10 +76,10 @@ def check_directory(directory: RunDirectory, tables: Mapping[str, Any]) -> None:
                 f"{directory.root} is not empty and holds no run (no config.toml); give another --output"
             )
         return
-    before, now = (
-        _flatten(json.loads(json.dumps(values))) for values in (read_toml(directory.config), tables)
+    before, now = (_flatten(json.loads(json.dumps(values))) for values in (read_toml(directory.config), tables))
+    differing = sorted(
+        key for key in before.keys() | now.keys() if before.get(key) != now.get(key) and not _may_differ(key)
     )
-    differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key) and not _may_differ(key))
     if differing:
         lines = "\n".join(f"  {key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in differing)
         raise RunDirectoryError(

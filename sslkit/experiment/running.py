@@ -12,7 +12,7 @@ from sslkit.engine.precision import resolve_compute
 from sslkit.errors import JobError
 from sslkit.experiment.environment import num_workers, process_context
 from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent
-from sslkit.experiment.plan import Study, draw_splits, make_manifest, resolve
+from sslkit.experiment.plan import draw_splits, make_manifest, resolve
 from sslkit.experiment.preparation import describe, prepare
 from sslkit.experiment.results import Row, cross_fit, read_results, write_results
 from sslkit.experiment.run_directory import RunDirectory, check_directory
@@ -49,9 +49,7 @@ class RunResult:
             )
 
 
-def execute_run(
-    config: RunConfig, output: Path, registry: Registry, observer: RunObserver | None = None
-) -> RunResult:
+def execute_run(config: RunConfig, output: Path, registry: Registry, observer: RunObserver | None = None) -> RunResult:
     """Carry out a run, or what is missing of it.
 
     Args:

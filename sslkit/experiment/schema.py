@@ -20,7 +20,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
         for name in registry.names(kind):
             plugin = registry.find(kind, name)
             options.append({"$ref": f"#/$defs/{_define(definitions, kind, name, plugin.cls.Config, plugin.summary)}"})
-        table = {"anyOf": options}
+        table: dict[str, Any] = {"anyOf": options}
         if key == "pretext":
             table = {"anyOf": [*options, {"type": "array", "items": {"anyOf": options}, "minItems": 1}]}
         schema["properties"][key] = table

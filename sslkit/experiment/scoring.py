@@ -34,9 +34,7 @@ class ScoredImages:
     logits: torch.Tensor
 
 
-def score(
-    head: DownstreamHead[Any], logits: torch.Tensor, targets: npt.NDArray[np.int64]
-) -> dict[str, float | None]:
+def score(head: DownstreamHead[Any], logits: torch.Tensor, targets: npt.NDArray[np.int64]) -> dict[str, float | None]:
     """Return every metric of logits (N, L) against grades (N,); None where one is undefined."""
     prediction = head.predict(logits)
     return evaluate(

@@ -7,4 +7,15 @@ from sslkit.interfaces.executor import Executor, Job, JobObserver, Report
 from sslkit.interfaces.plugin import API_VERSION, Plugin
 from sslkit.interfaces.pretext_task import PretextTask
 
-__all__ = ["API_VERSION", "Backbone", "Dataset", "DownstreamHead", "Executor", "Job", "JobObserver", "Plugin", "PretextTask", "Report"]
+__all__ = [
+    "API_VERSION",
+    "Backbone",
+    "Dataset",
+    "DownstreamHead",
+    "Executor",
+    "Job",
+    "JobObserver",
+    "Plugin",
+    "PretextTask",
+    "Report",
+]

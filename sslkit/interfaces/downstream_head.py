@@ -25,7 +25,7 @@ class DownstreamHead(nn.Module, Plugin[ConfigT], ABC):
         primary_metric: the column of results.csv that reports lead with.
         positive_from: the lowest class that counts as positive where a binary question is asked of the head
             (2, "referable", for diabetic retinopathy); None where there is no such question.
-        cross_fitted: ``fit`` is to be called with the scores of cells that tested an image, before results are drawn up.
+        cross_fitted: whether ``fit`` is called, with scores of cells that tested an image, before results are drawn up.
     """
 
     name: ClassVar[str]
@@ -62,7 +62,7 @@ class DownstreamHead(nn.Module, Plugin[ConfigT], ABC):
     def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the 0-d loss of float32 logits against int64 targets (N,) in 0..K-1."""
 
-    def fit(self, logits: torch.Tensor, targets: torch.Tensor) -> None:  # noqa: B027  (optional)
+    def fit(self, logits: torch.Tensor, targets: torch.Tensor) -> None:
         """Fit cut points or a temperature to scores of images that the model was not trained on. Optional.
 
         What is fitted belongs in buffers, so that it is saved with the head.

@@ -44,10 +44,10 @@ class PretextTask(nn.Module, Plugin[ConfigT], ABC):
         """Return the side in pixels of every view that reaches the backbone; asked at planning."""
         return (image_size,)
 
-    def fit(self, images: torch.Tensor) -> None:  # noqa: B027  (optional: the default does nothing)
+    def fit(self, images: torch.Tensor) -> None:
         """Learn a prior from training images, uint8 (M, 3, H, W), before the first update. Optional."""
 
-    def before_update(self, progress: float) -> None:  # noqa: B027
+    def before_update(self, progress: float) -> None:
         """Move schedules; ``progress`` runs from 0 to 1 over the pretraining. Optional."""
 
     @abstractmethod
@@ -66,5 +66,5 @@ class PretextTask(nn.Module, Plugin[ConfigT], ABC):
     def forward(self, views: Views) -> StepOutput:
         """Compute the loss of one batch of views."""
 
-    def after_update(self, output: StepOutput, progress: float) -> None:  # noqa: B027
+    def after_update(self, output: StepOutput, progress: float) -> None:
         """Move momentum copies, queues and centres after the optimiser's step. Optional."""

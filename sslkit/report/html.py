@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sslkit.report.figures import Drawing, draw_confusion, draw_convergence, draw_pretraining, draw_scores
-from sslkit.report.markup import Markup, element, join
+from sslkit.report.markup import NOTHING, Markup, element, join
 from sslkit.report.sections.opening import facts, headline, opening, title
 from sslkit.report.sections.provenance import data_section, provenance_section
 from sslkit.report.sections.scores import legend, recall_table, referable_table, score_table
 from sslkit.report.tables import Run, read_run
-from sslkit.report.text import metric_name, plural, share
+from sslkit.report.text import plural, share
 from sslkit.report.theme import STYLE_SHEET
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -25,7 +25,7 @@ def write_report(run_directory: Path) -> Path:
     The same files give the same bytes. Each file is replaced whole or not at all.
 
     Args:
-        run_directory: what ``sslkit run`` wrote: run.json, results.csv, summary.csv, config.toml, cells/ and pretraining/.
+        run_directory: what ``sslkit run`` wrote.
 
     Returns:
         The path of index.html.
@@ -100,16 +100,16 @@ def _measured(run: Run, drawings: list[Drawing]) -> Markup:
 def _convergence(run: Run, drawings: list[Drawing]) -> Markup:
     panels = draw_convergence(run)
     if not panels:
-        return Markup("")
+        return NOTHING
     drawings += panels
-    note = "Scores of the test folds while fine-tuning, by share of the labels: means over cells. Nothing is chosen by these curves."
+    note = "Scores of the test folds while fine-tuning: means over cells. Nothing is chosen by these curves."
     return join([element("p", note, class_="note"), legend(run), _panels(panels)])
 
 
 def _pretraining(run: Run, drawings: list[Drawing]) -> Markup:
     tasks = draw_pretraining(run)
     if not tasks:
-        return Markup("")
+        return NOTHING
     parts = [element("p", "Loss and metrics of the pretext task by epoch; one line a pretraining.", class_="note")]
     for task, panels in tasks.items():
         drawings += panels
@@ -125,14 +125,15 @@ def _confusion(run: Run, drawings: list[Drawing]) -> Markup:
         drawings += panels
         parts += [element("h3", f"{share(fraction)} of the labels"), _panels(panels)]
     if missing:
-        said = f"Without the predictions of {plural(len(missing), 'cell')}, whose predictions.csv is missing: {', '.join(missing)}."
+        cells = f"{plural(len(missing), 'cell')}, whose predictions.csv is missing"
+        said = f"Without the predictions of {cells}: {', '.join(missing)}."
         parts.append(element("p", said, class_="note"))
     return join(parts)
 
 
 def _grades(run: Run) -> Markup:
     if not run.cells:
-        return Markup("")
+        return NOTHING
     parts = [recall_table(run)]
     if (table := referable_table(run)) is not None:
         parts += [element("h3", "Referable cases"), table]

@@ -14,6 +14,10 @@ class Markup(str):
     __slots__ = ()
 
 
+NOTHING = Markup("")
+"""No HTML at all."""
+
+
 def escape(text: object) -> Markup:
     """Return text as HTML, for content and attribute values alike; markup comes back as it is.
 

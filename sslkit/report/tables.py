@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslkit.errors import RunDirectoryError, did_you_mean
+from sslkit.report.rows import Row, read_rows, require_file
 
 _CELL_KEYS = ("pretext", "arm", "fraction", "fold", "repetition", "labels", "cell")
 _SUMMARY_KEYS = ("pretext", "arm", "fraction", "n", "undefined", "labels")
@@ -100,15 +99,16 @@ def read_run(directory: Path) -> Run:
     """Read the tables of a run directory.
 
     Raises:
-        sslkit.errors.RunDirectoryError: if it, or one of run.json, results.csv and summary.csv, is missing or malformed.
+        sslkit.errors.RunDirectoryError: if it, run.json, results.csv or summary.csv is missing or malformed.
     """
     if not directory.is_dir():
         raise RunDirectoryError(
-            f"{directory} is not a run directory: there is no such folder. Give the folder that 'sslkit run' wrote to (its --output)."
+            f"{directory} is not a run directory: there is no such folder. "
+            "Give the folder that 'sslkit run' wrote to (its --output)."
         )
     info = _read_info(directory / "run.json")
     config = directory / "config.toml"
-    cells = tuple(_cell(row) for row in _read_csv(directory / "results.csv", _CELL_KEYS))
+    cells = tuple(_cell(row) for row in read_rows(directory / "results.csv", _CELL_KEYS))
     metric = str(info.get("primary_metric") or "qwk")
     if cells and metric not in cells[0].scores:
         raise RunDirectoryError(
@@ -120,97 +120,12 @@ def read_run(directory: Path) -> Run:
         info=info,
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
         cells=cells,
-        summaries=tuple(_summary(row) for row in _read_csv(directory / "summary.csv", _SUMMARY_KEYS)),
+        summaries=tuple(_summary(row) for row in read_rows(directory / "summary.csv", _SUMMARY_KEYS)),
     )
 
 
-def read_confusion(run: Run, cells: list[Cell]) -> tuple[list[list[int]], list[str]]:
-    """Count predictions of several cells together.
-
-    Returns:
-        K lists of K counts (row: true class, column: predicted), and the ids of cells without a predictions.csv.
-
-    Raises:
-        sslkit.errors.RunDirectoryError: if a class is not in 0..K-1.
-    """
-    size = len(run.class_names)
-    counts = [[0] * size for _ in range(size)]
-    missing = []
-    for cell in cells:
-        path = run.directory / "cells" / cell.id / "predictions.csv"
-        if not path.is_file():
-            missing.append(cell.id)
-            continue
-        for row in _read_csv(path, ("target", "predicted")):
-            target, predicted = row.integer("target"), row.integer("predicted")
-            if not (0 <= target < size and 0 <= predicted < size):
-                raise row.error(f"target {target} and predicted {predicted} must both be in 0..{size - 1}")
-            counts[target][predicted] += 1
-    return counts, missing
-
-
-def read_curve(path: Path) -> list[dict[str, float]]:
-    """Read a metrics.jsonl: one mapping a line, without the values that are undefined; empty where there is no file.
-
-    A last line that was cut off, as a process that died leaves it, is left out.
-
-    Raises:
-        sslkit.errors.RunDirectoryError: if a whole line is not a JSON object.
-    """
-    if not path.is_file():
-        return []
-    curve = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True), start=1):
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError as error:
-            if not line.endswith("\n"):
-                break
-            raise RunDirectoryError(f"{path}, line {number}: not JSON ({error}). Run the job again.") from error
-        if not isinstance(values, dict):
-            raise RunDirectoryError(f"{path}, line {number}: {line.strip()!r} is not a JSON object. Run the job again.")
-        curve.append({key: float(value) for key, value in values.items() if _is_finite(value)})
-    return curve
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-@dataclass(frozen=True)
-class _Row:
-    path: Path
-    number: int
-    values: Mapping[str, str]
-
-    def error(self, reason: str) -> RunDirectoryError:
-        return RunDirectoryError(
-            f"{self.path}, line {self.number}: {reason}. Was the file edited? 'sslkit run' with the same --output writes it again."
-        )
-
-    def number_or_none(self, column: str) -> float | None:
-        text = self.values[column]
-        try:
-            value = float(text) if text else math.nan
-        except ValueError as error:
-            raise self.error(f"column {column!r} holds {text!r}, which is not a number") from error
-        return value if math.isfinite(value) else None
-
-    def number_(self, column: str) -> float:
-        value = self.number_or_none(column)
-        if value is None:
-            raise self.error(f"column {column!r} is empty, and must hold a number")
-        return value
-
-    def integer(self, column: str) -> int:
-        return round(self.number_(column))
-
-    def scores(self, keys: tuple[str, ...]) -> dict[str, float | None]:
-        return {column: self.number_or_none(column) for column in self.values if column not in keys}
-
-
 def _read_info(path: Path) -> Mapping[str, Any]:
-    _require(path)
+    require_file(path)
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -220,46 +135,24 @@ def _read_info(path: Path) -> Mapping[str, Any]:
     return info
 
 
-def _read_csv(path: Path, required: tuple[str, ...]) -> list[_Row]:
-    _require(path)
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, restval="")
-        lacking = [column for column in required if column not in (reader.fieldnames or ())]
-        if lacking:
-            raise RunDirectoryError(
-                f"{path} lacks the column(s) {', '.join(lacking)}; it has {reader.fieldnames or 'none'}."
-            )
-        return [
-            _Row(path, reader.line_num, {key: value for key, value in row.items() if key is not None}) for row in reader
-        ]
-
-
-def _require(path: Path) -> None:
-    if not path.is_file():
-        raise RunDirectoryError(
-            f"{path.parent} has no {path.name}: the run has not got that far, or this is no run directory. "
-            "'sslkit run' with the same --output does what is missing."
-        )
-
-
-def _cell(row: _Row) -> Cell:
+def _cell(row: Row) -> Cell:
     return Cell(
         line=Line(row.values["pretext"], row.values["arm"]),
-        fraction=row.number_("fraction"),
+        fraction=row.number("fraction"),
         fold=row.integer("fold"),
         repetition=row.integer("repetition"),
-        labels=row.number_or_none("labels"),
+        labels=row.optional("labels"),
         id=row.values["cell"],
         scores=row.scores(_CELL_KEYS),
     )
 
 
-def _summary(row: _Row) -> Summary:
+def _summary(row: Row) -> Summary:
     return Summary(
         line=Line(row.values["pretext"], row.values["arm"]),
-        fraction=row.number_("fraction"),
+        fraction=row.number("fraction"),
         n=row.integer("n"),
         undefined=row.integer("undefined"),
-        labels=row.number_or_none("labels"),
+        labels=row.optional("labels"),
         scores=row.scores(_SUMMARY_KEYS),
     )

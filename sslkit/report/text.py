@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-UNDEFINED = "–"
+UNDEFINED = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
 METRIC_NAMES = {"qwk": "QWK", "auroc": "AUROC", "referable_auroc": "referable AUROC"}
 
 
@@ -17,10 +18,10 @@ def number(value: float | None, digits: int = 3) -> str:
     """Return a number with a fixed count of decimals and a true minus sign, or a dash where it is undefined.
 
     Example:
-        >>> number(-0.25), number(None)
-        ('−0.250', '–')
+        >>> number(0.25), number(-0.25) == f"{MINUS}0.250", number(None) == UNDEFINED
+        ('0.250', True, True)
     """
-    return UNDEFINED if value is None else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+    return UNDEFINED if value is None else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", MINUS)
 
 
 def signed(value: float | None, digits: int = 3) -> str:

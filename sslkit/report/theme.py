@@ -1,7 +1,6 @@
 """The style sheet of the report: system fonts, light and dark by the reader's preference, fit for paper and for phones.
 
-Text has a contrast of at least 4.5 to 1 on its ground in both themes, lines of figures 3 to 1 (WCAG 2.2, AA), apart
-from the lightest of six line colours on white, which marker and dash tell apart as well.
+Text has a contrast of at least 4.5 to 1 on its ground in both themes, the lines of figures 3 to 1 (WCAG 2.2, AA).
 """
 
 from __future__ import annotations
@@ -12,14 +11,15 @@ STYLE_SHEET = """
   --ground: #ffffff; --raised: #f6f7f9; --ink: #1b1f24; --muted: #59636e; --rule: #dde1e6; --grid: #e3e6ea;
   --accent: #0063a0; --notice: #fff6dc; --notice-rule: #b98900; --alarm: #fdecea; --alarm-rule: #b3261e; --bar: #7fb8dc;
   --baseline: #6e7781; --series-0: #0072b2; --series-1: #d55e00; --series-2: #009e73;
-  --series-3: #c0659c; --series-4: #b87d00; --series-5: #3596d4;
+  --series-3: #c0659c; --series-4: #b87d00; --series-5: #2f8fce; --heat: #0072b2;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --ground: #14171b; --raised: #1c2026; --ink: #e6e9ed; --muted: #a3adb8; --rule: #30363d; --grid: #2a3037;
-    --accent: #6cb8ee; --notice: #2c2510; --notice-rule: #d9a514; --alarm: #331a18; --alarm-rule: #f0776c; --bar: #2b6a94;
+    --accent: #6cb8ee; --notice: #2c2510; --notice-rule: #d9a514;
+    --alarm: #331a18; --alarm-rule: #f0776c; --bar: #2b6a94;
     --baseline: #99a3ae; --series-0: #4ba3dd; --series-1: #ee7b30; --series-2: #2cbf97;
-    --series-3: #d88cb8; --series-4: #efb03a; --series-5: #8fd0f7;
+    --series-3: #d88cb8; --series-4: #efb03a; --series-5: #8fd0f7; --heat: #0072b2;
   }
 }
 * { box-sizing: border-box; }
@@ -36,11 +36,15 @@ h2 { font-size: 1.4rem; font-weight: 650; letter-spacing: -0.01em; margin: 0 0 8
 h3 { font-size: 1.05rem; font-weight: 620; margin: 32px 0 8px; }
 p { margin: 0 0 12px; max-width: 46rem; }
 a { color: var(--accent); text-underline-offset: 0.2em; }
-a:focus-visible, summary:focus-visible, .scroll:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+a:focus-visible, summary:focus-visible, .scroll:focus-visible {
+  outline: 2px solid var(--accent); outline-offset: 2px;;
+  
+}
 .eyebrow { color: var(--muted); font-size: 0.85rem; letter-spacing: 0.02em; margin: 0 0 8px; }
 .lead { font-size: 1.1rem; color: var(--muted); margin-bottom: 20px; }
 .note { color: var(--muted); font-size: 0.9rem; }
-.statement { font-size: 1.15rem; line-height: 1.5; } .outcomes { margin: -4px 0 16px; padding-left: 1.2em; max-width: 46rem; }
+.statement { font-size: 1.15rem; line-height: 1.5; }
+.outcomes { margin: -4px 0 16px; padding-left: 1.2em; max-width: 46rem; }
 nav { margin-top: 28px; border-block: 1px solid var(--rule); padding: 10px 0; font-size: 0.92rem; }
 nav ul { display: flex; flex-wrap: wrap; gap: 4px 22px; list-style: none; margin: 0; padding: 0; }
 nav a { text-decoration: none; } nav a:hover { text-decoration: underline; }
@@ -52,36 +56,52 @@ section + section { border-top: 1px solid var(--rule); margin-top: 28px; }
 }
 .banner.alarm { background: var(--alarm); border-color: var(--alarm-rule); }
 .banner > :last-child { margin-bottom: 0; } .banner p, .banner ul { max-width: none; margin: 0 0 6px; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 18px 28px; margin: 28px 0 0; }
+.facts {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 18px 28px;
+  margin: 28px 0 0;
+}
 .facts div { display: flex; flex-direction: column-reverse; justify-content: flex-end; }
 .facts dt { color: var(--muted); font-size: 0.85rem; }
-.facts dd { margin: 0; font-size: 1.3rem; font-weight: 600; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.facts dd {
+  margin: 0; font-size: 1.3rem; font-weight: 600;
+  font-variant-numeric: tabular-nums; overflow-wrap: anywhere;
+}
 .scroll { overflow-x: auto; margin: 16px 0; }
 table { border-collapse: collapse; width: 100%; font-size: 0.94rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 12px; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { padding-left: 0; } th:last-child, td:last-child { padding-right: 0; }
 table.slim { width: auto; min-width: min(100%, 24rem); }
-th { font-weight: 550; } thead tr > * { color: var(--muted); border-bottom: 1px solid var(--ink); vertical-align: bottom; }
+th { font-weight: 550; }
+thead tr > * { color: var(--muted); border-bottom: 1px solid var(--ink); vertical-align: bottom; }
 th[scope="row"], th[scope="rowgroup"], .text { text-align: left; }
 tbody th[scope="row"] { color: var(--muted); font-weight: 450; }
 tbody tr + tr > * { border-top: 1px solid var(--rule); }
 tbody + tbody tr:first-child > * { border-top: 1px solid var(--ink); }
 th[scope="rowgroup"] { font-weight: 640; padding-top: 14px; white-space: normal; }
-tr.main > td { font-weight: 680; color: var(--ink); } tr.main > th[scope="row"] { color: var(--ink); font-weight: 600; }
+tr.main > td { font-weight: 680; color: var(--ink); }
+tr.main > th[scope="row"] { color: var(--ink); font-weight: 600; }
 tr.quiet > * { color: var(--muted); font-size: 0.88rem; }
 .swatch {
   display: inline-block; width: 27px; height: 3px; vertical-align: middle; margin-right: 8px; background: currentColor;
   print-color-adjust: exact; -webkit-print-color-adjust: exact;
 }
 .swatch.dashed { background: repeating-linear-gradient(90deg, currentColor 0 7px, transparent 7px 10px); }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 24px; list-style: none; margin: 12px 0 4px; padding: 0; font-size: 0.92rem; }
-figure { margin: 28px 0 8px; } figcaption { font-size: 0.92rem; font-weight: 600; margin-bottom: 6px; overflow-wrap: anywhere; }
+.legend {
+  display: flex; flex-wrap: wrap; gap: 4px 24px; list-style: none;
+  margin: 12px 0 4px; padding: 0; font-size: 0.92rem;
+}
+figure { margin: 28px 0 8px; }
+figcaption { font-size: 0.92rem; font-weight: 600; margin-bottom: 6px; overflow-wrap: anywhere; }
 .chart { display: block; width: 100%; height: auto; overflow: visible; }
 .chart * { stroke-linejoin: round; }
 .narrow { display: none; }
-.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: 24px 32px; margin-top: 8px; }
+.panels {
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: 24px 32px;
+  margin-top: 8px;
+}
 .panels figure { margin: 8px 0; max-width: 400px; }
-td.bar { width: 45%; min-width: 90px; } td.bar span { display: block; height: 12px; border-radius: 2px; background: var(--bar); }
+td.bar { width: 45%; min-width: 90px; }
+td.bar span { display: block; height: 12px; border-radius: 2px; background: var(--bar); }
 details { border: 1px solid var(--rule); border-radius: 6px; margin: 16px 0; background: var(--raised); }
 summary { cursor: pointer; padding: 10px 16px; font-weight: 550; }
 details > :not(summary) { margin: 0 16px 14px; } details > .scroll { max-height: 460px; overflow: auto; }

@@ -57,7 +57,7 @@ def test_fundus_keeps_the_aspect_and_the_scale() -> None:
 
 
 def test_fundus_refuses_an_image_without_retina() -> None:
-    with pytest.raises(DataError, match='no retina found: the image is nearly black .* use crop = "center" or "none"'):
+    with pytest.raises(DataError, match=r'no retina found: the image is nearly black .* use crop = "center" or "none"'):
         crop_and_resize(np.zeros((50, 60, 3), np.uint8), "fundus", 32)
 
 
@@ -97,5 +97,7 @@ def test_small_images_are_enlarged(crop: str) -> None:
 
 
 def test_an_unknown_crop_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown crop 'centre'; did you mean 'center'.; accepted: fundus, center, none"):
+    with pytest.raises(
+        ValueError, match=r"unknown crop 'centre'; did you mean 'center'\?; accepted: fundus, center, none"
+    ):
         crop_and_resize(np.zeros((5, 5, 3), np.uint8), "centre", 8)

@@ -240,7 +240,7 @@ def test_truncation_is_called_by_its_name(format: str, share: float) -> None:
 def test_a_damaged_file_is_refused_in_one_line() -> None:
     data = bytearray(encoded(SMOOTH, "PNG"))
     data[len(data) // 2 : len(data) // 2 + 40] = bytes(40)
-    with pytest.raises(DataError, match="the file is (damaged|truncated): ") as caught:
+    with pytest.raises(DataError, match=r"the file is (damaged|truncated): ") as caught:
         decode(bytes(data))
     assert "\n" not in str(caught.value)
 

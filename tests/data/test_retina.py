@@ -150,7 +150,10 @@ def test_the_box_turns_with_the_image(turns: int, flip: bool, x: int, y: int) ->
     [
         (np.zeros((300, 400, 3), np.uint8), r"the image is nearly black \(brightness 0 to 0 of 255\)"),
         (np.full((300, 400, 3), 5, np.uint8), r"the image is nearly black \(brightness 5 to 5"),
-        (np.full((30, 40, 3), 128, np.uint8), r"the image is of one colour \(brightness 128 to 128 of 255\); use crop ="),
+        (
+            np.full((30, 40, 3), 128, np.uint8),
+            r"the image is of one colour \(brightness 128 to 128 of 255\); use crop =",
+        ),
         (Photograph(radius=40).draw(), r"brighter than the surround covers 1\.\d% of the image; use crop = \"center\""),
         (Photograph(radius=1, text=True).draw(), r"covers 0\.\d% of the image"),
     ],

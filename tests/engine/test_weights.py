@@ -137,9 +137,9 @@ class TestTimmWeights:
         with pytest.raises(WeightsError, match="timm's published 'resnet18' do not fit this ResNet"):
             load_timm_weights(target, "resnet18", ignore=("fc",))
 
-    def test_says_what_to_do_where_the_hub_is_out_of_reach(self, monkeypatch):
+    def test_says_what_to_do_where_the_hub_is_out_of_reach(self, monkeypatch, tmp_path):
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-        monkeypatch.setenv("HF_HUB_CACHE", "/nonexistent")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
         target = timm.create_model("resnet18", num_classes=0)
         with pytest.raises(WeightsError, match=r'resnet18.* cannot be had: .* give .* a file: weights = "resnet18'):
             load_timm_weights(target, "resnet18", ignore=("fc",))

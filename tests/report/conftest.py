@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from sslkit.report import write_report
 
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)
 CLASSES = ("No_DR", "Mild", "Moderate", "Severe", "Proliferate_DR")
@@ -66,83 +69,84 @@ def _cell_files(
     _jsonl(directory / "metrics.jsonl", lines)
 
 
+def write_run(
+    root: Path,
+    *,
+    name: str = "dr-rotation",
+    lines: Sequence[tuple[str, str]] = LINES,
+    fractions: Sequence[float] = FRACTIONS,
+    folds: int = 5,
+    repetitions: int = 1,
+    classes: Sequence[str] = CLASSES,
+    referable: bool = True,
+    undefined: Callable[[dict[str, Any]], bool] = lambda row: False,
+    lost: Callable[[dict[str, Any]], bool] = lambda row: False,
+    info: dict[str, Any] | None = None,
+) -> Path:
+    """Write a run directory and return its path."""
+    rng = np.random.default_rng(7)
+    rows: list[dict[str, Any]] = []
+    for number, (pretext, arm) in enumerate(lines):
+        for fraction in fractions:
+            for fold in range(folds):
+                for repetition in range(repetitions):
+                    gain = 0.12 * (1 - number / len(lines)) * (1 - fraction)
+                    score = 0.36 + 0.37 * (np.log(fraction / 0.05) / np.log(20)) + gain + rng.normal(0, 0.035)
+                    row: dict[str, Any] = {"pretext": pretext, "arm": arm, "fraction": fraction, "fold": fold}
+                    row |= {
+                        "repetition": repetition,
+                        "labels": round(2930 * fraction) + fold % 2,
+                        "test_images": 732,
+                    }
+                    row |= {"qwk": float(score), "accuracy": float(0.5 + 0.3 * score)}
+                    row |= {
+                        f"recall_{k}": float(np.clip(score + rng.normal(0, 0.1), 0, 1)) for k in range(len(classes))
+                    }
+                    if referable:
+                        row |= {
+                            f"referable_{m}": float(0.7 + 0.2 * score) for m in ("auroc", "sensitivity", "specificity")
+                        }
+                    row["cell"] = f"c{number}{round(1000 * fraction):04d}{fold}{repetition}"
+                    if lost(row):
+                        continue
+                    if undefined(row):
+                        row["qwk"] = None
+                    rows.append(row)
+                    _cell_files(root / "cells" / row["cell"], rng, float(score), classes, float(score))
+    columns = list(rows[0]) if rows else ["pretext", "arm", "fraction", "fold", "repetition", "labels", "qwk", "cell"]
+    _csv(root / "results.csv", rows, columns)
+    _csv(root / "summary.csv", summaries := _summaries(rows), list(summaries[0]) if summaries else _SUMMARY_COLUMNS)
+    for pretext in dict.fromkeys(pretext for pretext, _ in lines if pretext):
+        for fold in range(folds):
+            decay = np.exp(-np.arange(1, 41) / 12)
+            _jsonl(
+                root / "pretraining" / pretext / str(fold) / "metrics.jsonl",
+                [
+                    {
+                        "epoch": e,
+                        "update": e * 90,
+                        "loss": 1.4 * d + 0.02 * rng.random(),
+                        "learning_rate": 1e-5,
+                        "accuracy": 1 - 0.75 * d,
+                    }
+                    for e, d in enumerate(decay.tolist(), start=1)
+                ],
+            )
+    (root / "config.toml").write_text(f'name = "dr"\nseed = 0\n\n[evaluation]\nfolds = {folds}\n', encoding="utf-8")
+    (root / "run.json").write_text(json.dumps(_info(name, classes, referable, lines) | (info or {})), encoding="utf-8")
+    return root
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a run directory and returns its path."""
+    return functools.partial(write_run, tmp_path / "run")
 
-    def make(
-        *,
-        name: str = "dr-rotation",
-        lines: Sequence[tuple[str, str]] = LINES,
-        fractions: Sequence[float] = FRACTIONS,
-        folds: int = 5,
-        repetitions: int = 1,
-        classes: Sequence[str] = CLASSES,
-        referable: bool = True,
-        undefined: Callable[[dict[str, Any]], bool] = lambda row: False,
-        lost: Callable[[dict[str, Any]], bool] = lambda row: False,
-        info: dict[str, Any] | None = None,
-        directory: str = "run",
-    ) -> Path:
-        rng = np.random.default_rng(7)
-        root = tmp_path / directory
-        rows: list[dict[str, Any]] = []
-        for number, (pretext, arm) in enumerate(lines):
-            for fraction in fractions:
-                for fold in range(folds):
-                    for repetition in range(repetitions):
-                        gain = 0.12 * (1 - number / len(lines)) * (1 - fraction)
-                        score = 0.36 + 0.37 * (np.log(fraction / 0.05) / np.log(20)) + gain + rng.normal(0, 0.035)
-                        row: dict[str, Any] = {"pretext": pretext, "arm": arm, "fraction": fraction, "fold": fold}
-                        row |= {
-                            "repetition": repetition,
-                            "labels": round(2930 * fraction) + fold % 2,
-                            "test_images": 732,
-                        }
-                        row |= {"qwk": float(score), "accuracy": float(0.5 + 0.3 * score)}
-                        row |= {
-                            f"recall_{k}": float(np.clip(score + rng.normal(0, 0.1), 0, 1)) for k in range(len(classes))
-                        }
-                        if referable:
-                            row |= {
-                                f"referable_{m}": float(0.7 + 0.2 * score)
-                                for m in ("auroc", "sensitivity", "specificity")
-                            }
-                        row["cell"] = f"c{number}{round(1000 * fraction):04d}{fold}{repetition}"
-                        if lost(row):
-                            continue
-                        if undefined(row):
-                            row["qwk"] = None
-                        rows.append(row)
-                        _cell_files(root / "cells" / row["cell"], rng, float(score), classes, float(score))
-        columns = (
-            list(rows[0]) if rows else ["pretext", "arm", "fraction", "fold", "repetition", "labels", "qwk", "cell"]
-        )
-        _csv(root / "results.csv", rows, columns)
-        _csv(root / "summary.csv", summaries := _summaries(rows), list(summaries[0]) if summaries else _SUMMARY_COLUMNS)
-        for pretext in dict.fromkeys(pretext for pretext, _ in lines if pretext):
-            for fold in range(folds):
-                decay = np.exp(-np.arange(1, 41) / 12)
-                _jsonl(
-                    root / "pretraining" / pretext / str(fold) / "metrics.jsonl",
-                    [
-                        {
-                            "epoch": e,
-                            "update": e * 90,
-                            "loss": 1.4 * d + 0.02 * rng.random(),
-                            "learning_rate": 1e-5,
-                            "accuracy": 1 - 0.75 * d,
-                        }
-                        for e, d in enumerate(decay.tolist(), start=1)
-                    ],
-                )
-        (root / "config.toml").write_text(f'name = "dr"\nseed = 0\n\n[evaluation]\nfolds = {folds}\n', encoding="utf-8")
-        (root / "run.json").write_text(
-            json.dumps(_info(name, classes, referable, lines) | (info or {})), encoding="utf-8"
-        )
-        return root
 
-    return make
+@pytest.fixture(scope="session")
+def small_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return index.html of a run of two arms, two shares and two folds; not to be changed."""
+    return write_report(write_run(tmp_path_factory.mktemp("report") / "run", fractions=(0.05, 1.0), folds=2))
 
 
 _SUMMARY_COLUMNS = [

@@ -82,7 +82,7 @@ def test_lines_can_be_seen(theme: dict[str, str], name: str) -> None:
 
 
 def test_counts_can_be_read_on_the_darkest_cell(theme: dict[str, str]) -> None:
-    assert contrast(theme["ink"], blend(theme["series-0"], theme["ground"], 0.8)) >= 4.5
+    assert contrast(theme["ink"], blend(theme["heat"], theme["ground"], 0.8)) >= 4.5
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from sslkit.errors import RunDirectoryError
 from sslkit.report.comparison import SCRATCH, mean_curve, paired_difference
-from sslkit.report.tables import Cell, Line, Run, read_confusion, read_curve, read_run
+from sslkit.report.logs import read_confusion, read_curve
+from sslkit.report.tables import Cell, Line, Run, read_run
 
 PRETRAINED = Line("rotation", "pretrained")
 MakeRun = Callable[..., Path]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from sslkit.report.figures.palette import GRID, INK, MUTED, VARIABLES
-from sslkit.report.markup import Markup
+from sslkit.report.markup import NOTHING, Markup
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": MUTED,
     "axes.facecolor": "none",
@@ -70,13 +70,13 @@ class Drawing:
     description: str
     inline: Markup
     standalone: str
-    narrow: Markup = Markup("")
+    narrow: Markup = NOTHING
 
 
 def draw_svg(draw: Callable[[Figure], None], name: str, width: int, height: int) -> str:
     """Return the SVG of a figure that ``draw`` fills, width and height in SVG units (a screen's pixels).
 
-    Matplotlib's defaults stand in for whatever the user's own settings say, and are put back; ids are salted with ``name``.
+    Ids are salted with ``name``. The user's own settings of matplotlib neither matter nor change.
     """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -84,7 +84,8 @@ def draw_svg(draw: Callable[[Figure], None], name: str, width: int, height: int)
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": name})
+        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams["svg.hashsalt"] = name
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
         FigureCanvasSVG(figure)
         draw(figure)
@@ -133,7 +134,7 @@ def slug(*parts: str) -> str:
 
     Example:
         >>> slug("rotation", "pretrained"), slug("C:/rotation")
-        ('rotation-pretrained', 'c-rotation-41ff3f')
+        ('rotation-pretrained', 'c-rotation-f9b6b9')
     """
     return "-".join(map(_slug, parts))
 

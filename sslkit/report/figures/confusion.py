@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from sslkit.report.comparison import select
 from sslkit.report.figures.canvas import Drawing, draw_svg, inline, slug, standalone
-from sslkit.report.figures.palette import INK, SERIES
-from sslkit.report.tables import Line, Run, read_confusion
+from sslkit.report.figures.palette import HEAT, INK
+from sslkit.report.logs import read_confusion
+from sslkit.report.tables import Line, Run
 from sslkit.report.text import file_share, share
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def draw_confusion(run: Run) -> tuple[dict[float, list[Drawing]], list[str]]:
     """Draw every line's matrix at the smallest and the largest share: colour by row, counts in the cells.
 
     Returns:
-        By share, one drawing a line, without those that have no predictions; and the ids of cells without predictions.csv.
+        By share, one drawing a line that has predictions; and the ids of cells without a predictions.csv.
     """
     drawings: dict[float, list[Drawing]] = {}
     missing: list[str] = []
@@ -63,7 +64,7 @@ def _fill(figure: Figure, counts: Sequence[Sequence[int]], names: Sequence[str])
     for true, row in enumerate(counts):
         for predicted, value in enumerate(row):
             part = value / sum(row) if any(row) else 0.0
-            axes.add_patch(Rectangle((predicted, true), 1, 1, color=SERIES[0], alpha=_DARKEST * part, linewidth=0))
+            axes.add_patch(Rectangle((predicted, true), 1, 1, color=HEAT, alpha=_DARKEST * part, linewidth=0))
             if size <= _MOST_COUNTED:
                 axes.text(predicted + 0.5, true + 0.5, str(value), ha="center", va="center", color=INK, fontsize=11)
     short = [name if len(name) <= 14 else f"{name[:13]}…" for name in names]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from sslkit.report.comparison import mean_curve, select
 from sslkit.report.figures.canvas import Drawing, draw_svg, inline, slug, standalone
 from sslkit.report.figures.palette import SERIES, LineStyle, line_styles
-from sslkit.report.tables import Line, Run, read_curve
+from sslkit.report.logs import read_curve
+from sslkit.report.tables import Line, Run
 from sslkit.report.text import file_share, metric_name, plural, share
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ INK = "#1b1f24"
 MUTED = "#59636e"
 GRID = "#dde1e6"
 BASELINE = "#6e7781"
+HEAT = "#0071b2"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKERS = ("o", "^", "D", "v", "P", "X")
 _DASHES = ("solid", (0, (6, 2)), (0, (1, 1.5)))
@@ -24,6 +25,7 @@ VARIABLES = {
     MUTED: "var(--muted)",
     GRID: "var(--grid)",
     BASELINE: "var(--baseline)",
+    HEAT: "var(--heat)",
     **{colour: f"var(--series-{index})" for index, colour in enumerate(SERIES)},
 }
 """What each colour becomes inside a page, so that the page's light or dark theme decides."""

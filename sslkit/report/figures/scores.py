@@ -58,14 +58,13 @@ def _draw(run: Run, figure: Figure, *, wide: bool) -> None:
         spreads = [spread(run, line, fraction) for fraction in run.fractions]
         x = [fraction * dodge for fraction in run.fractions]
         low, mean, high = ([_or_nan(getattr(s, part)) for s in spreads] for part in ("low", "mean", "high"))
-        if 1 < len(x) and len(run.lines) <= _MOST_BANDS:
+        if len(x) > 1 and len(run.lines) <= _MOST_BANDS:
             axes.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0)
         axes.vlines(x, low, high, color=style.colour, alpha=0.35, linewidth=1)
         points = [(f * dodge, c.scores[run.metric]) for f in run.fractions for c in select(run, line, f)]
         defined = [(at, score) for at, score in points if score is not None]
-        axes.scatter(
-            *zip(*defined, strict=True) if defined else ((), ()), s=14, color=style.colour, alpha=0.5, linewidths=0
-        )
+        at, height = [point[0] for point in defined], [point[1] for point in defined]
+        axes.scatter(at, height, s=14, color=style.colour, alpha=0.5, linewidths=0)
         axes.plot(
             x,
             mean,

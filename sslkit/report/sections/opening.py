@@ -48,7 +48,7 @@ def facts(run: Run) -> Markup:
 
 
 def headline(run: Run) -> Markup:
-    """Return plain sentences on what was measured at the smallest and the largest share; no claim of benefit is among them."""
+    """Return plain sentences on what was measured at the smallest and the largest share; they claim no benefit."""
     ends = list(dict.fromkeys(run.fractions[:1] + run.fractions[-1:]))
     caution = (
         "Folds share most of their training images, so their spread understates how much another run could differ."
@@ -84,7 +84,7 @@ def _banners(run: Run) -> Iterator[Markup]:
         yield element("div", element("p", element("strong", notice)), class_="banner", role="note")
     if run.info.get("transductive"):
         text = (
-            "Transductive: the pretraining saw every image, those of the test folds included, though none of their labels. "
+            "Transductive: the pretraining saw every image, those of the test folds included, though no label. "
             "Scores on images that it has never seen may be lower."
         )
         yield element("div", element("p", element("strong", text)), class_="banner", role="note")

@@ -1,0 +1,65 @@
+"""Reads what single jobs of a run left behind: curves and predictions."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from sslkit.errors import RunDirectoryError
+from sslkit.report.rows import read_rows
+from sslkit.report.tables import Cell, Run
+
+
+def read_confusion(run: Run, cells: Sequence[Cell]) -> tuple[list[list[int]], list[str]]:
+    """Count predictions of several cells together.
+
+    Returns:
+        K lists of K counts (row: true class, column: predicted), and the ids of cells without a predictions.csv.
+
+    Raises:
+        sslkit.errors.RunDirectoryError: if a class is not in 0..K-1.
+    """
+    size = len(run.class_names)
+    counts = [[0] * size for _ in range(size)]
+    missing = []
+    for cell in cells:
+        path = run.directory / "cells" / cell.id / "predictions.csv"
+        if not path.is_file():
+            missing.append(cell.id)
+            continue
+        for row in read_rows(path, ("target", "predicted")):
+            target, predicted = row.integer("target"), row.integer("predicted")
+            if not (0 <= target < size and 0 <= predicted < size):
+                raise row.error(f"target {target} and predicted {predicted} must both be in 0..{size - 1}")
+            counts[target][predicted] += 1
+    return counts, missing
+
+
+def read_curve(path: Path) -> list[dict[str, float]]:
+    """Read a metrics.jsonl: one mapping a line, without the values that are undefined; empty where there is no file.
+
+    A last line that was cut off, as a process that died leaves it, is left out.
+
+    Raises:
+        sslkit.errors.RunDirectoryError: if a whole line is not a JSON object.
+    """
+    if not path.is_file():
+        return []
+    curve = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True), start=1):
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            if not line.endswith("\n"):
+                break
+            raise RunDirectoryError(f"{path}, line {number}: not JSON ({error}). Run the job again.") from error
+        if not isinstance(values, dict):
+            raise RunDirectoryError(f"{path}, line {number}: {line.strip()!r} is not a JSON object. Run the job again.")
+        curve.append({key: float(value) for key, value in values.items() if _is_finite(value)})
+    return curve
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
