@@ -54,7 +54,7 @@ def resolve_compute(device: str, precision: str, compile_network: bool) -> Compu
 
 def _has_bf16(family: str) -> bool:
     if family == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # The first asks whether bf16 works at all, the second whether the processor computes in it.
     works = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return family == "cpu" and works and bool(torch.cpu._is_avx512_bf16_supported())

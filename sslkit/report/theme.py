@@ -80,7 +80,7 @@ tbody + tbody tr:first-child > * { border-top: 1px solid var(--ink); }
 th[scope="rowgroup"] { font-weight: 640; padding-top: 14px; white-space: normal; }
 tr.main > td { font-weight: 680; color: var(--ink); }
 tr.main > th[scope="row"] { color: var(--ink); font-weight: 600; }
-tr.quiet > * { color: var(--muted); font-size: 0.88rem; }
+tr.quiet > * { color: var(--muted); font-size: 0.94em; }
 .swatch {
   display: inline-block; width: 27px; height: 3px; vertical-align: middle; margin-right: 8px; background: currentColor;
   print-color-adjust: exact; -webkit-print-color-adjust: exact;

@@ -146,6 +146,8 @@ def _slug(text: str) -> str:
 
 def _parse(svg: str) -> ElementTree.Element:
     root = ElementTree.fromstring(svg)
+    for side in ("width", "height"):
+        root.set(side, root.attrib[side].removesuffix("pt"))  # one SVG unit a pixel
     for node in root.iter():
         style = node.attrib.get("style", "")
         if "font:" in style:

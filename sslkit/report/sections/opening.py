@@ -106,7 +106,7 @@ def _statement(run: Run, fraction: float) -> Markup:
     if not others:
         return element("p", lead, ".", class_="statement")
     if len(others) == 1:
-        return element("p", lead, ", ", _outcome(run, others[0], fraction), ".", class_="statement")
+        return element("p", lead, "; ", _outcome(run, others[0], fraction), ".", class_="statement")
     items = [element("li", _outcome(run, line, fraction), ".") for line in others]
     return join([element("p", lead, ":", class_="statement"), element("ul", *items, class_="outcomes")])
 
@@ -118,12 +118,17 @@ def _outcome(run: Run, line: Line, fraction: float) -> Markup:
     folds = len(difference.by_fold)
     above = sum(value > 0 for value in difference.by_fold.values())
     if SCRATCH not in run.lines:
-        return join([name, f" {reached}"])
+        return join([name, f" reached {reached}"])
     if difference.mean is None:
-        return join([name, f" {reached}, with no defined pair to compare"])
+        return join([name, f" reached {reached}, with no defined pair to compare"])
     mean = element("strong", signed(difference.mean))
     if folds == 1:
-        return join([name, f" {reached}: a paired difference of ", mean, " in the one fold"])
+        return join([name, f" reached {reached}, a paired difference of ", mean, " in the one fold"])
     return join(
-        [name, f" {reached}: a mean paired difference of ", mean, f" over {folds} folds, above zero in {above} of them"]
+        [
+            name,
+            f" reached {reached}, a mean paired difference of ",
+            mean,
+            f" over {folds} folds, above zero in {above} of them",
+        ]
     )

@@ -126,7 +126,7 @@ def test_a_link_to_an_image_is_an_image(folder: Path) -> None:
         (
             "image,label,patients,,\na.png,1,2,,\n",
             {"group_column": "patient"},
-            r"no column 'patient' \(group_column\); did you mean 'patients'.; its columns: image, label, patients\. Set",
+            r"no column 'patient' \(group_column\); did you mean 'patients'.; its columns: image, label, patients\. ",
         ),
         ("image,label,label\na.png,1,1\n", {}, r"has 2 columns 'label' \(label_column\); rename all but one"),
         (

@@ -50,7 +50,7 @@ def test_has_the_published_number_of_parameters(network, reference):
 
 def test_has_the_published_layers(network):
     kernels = Counter(m.kernel_size for m in network.modules() if isinstance(m, nn.Conv2d))
-    # 58 growth layers, their 58 bottlenecks and 3 transitions, one stem: with the classifier, the 121 layers of the name
+    # 58 growth layers, their 58 bottlenecks and 3 transitions, one stem: 120, and the classifier
     assert kernels == {(3, 3): 58, (1, 1): 61, (7, 7): 1}
     pools = Counter(type(m).__name__ for m in network.modules() if isinstance(m, (nn.MaxPool2d, nn.AvgPool2d)))
     assert pools == {"MaxPool2d": 1, "AvgPool2d": 3}

@@ -68,7 +68,7 @@ class TestDecoding:
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
     @pytest.mark.parametrize("encoding", ENCODINGS)
     def test_refuses_logits_that_are_not_finite(self, encoding, bad):
-        with pytest.raises(ValueError, match="a logit is not finite.*diverged"):
+        with pytest.raises(ValueError, match=r"a logit is not finite.*diverged"):
             head(encoding).predict(torch.full((2, NUM_OUTPUTS[encoding]), bad))
 
     def test_counts_thresholds_even_where_they_contradict_each_other(self):
@@ -221,7 +221,7 @@ class TestFit:
         fitted = head(encoding, "cross-fitted")
         fitted.fit(logits, targets)
         best = kappa(fitted, logits, targets)
-        if best is None:
+        if len(targets.unique()) < 2:
             return
         cut_points = fitted.cut_points.clone()
         for k in range(4):
