@@ -9,7 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sslkit.api import plan, predict, run
     from sslkit.config.base import ConfigPath, PluginConfig
+    from sslkit.config.loading import load_config, parse_config
     from sslkit.data.normalization import normalize
     from sslkit.engine.weights import load_timm_weights, load_weights
     from sslkit.hookspecs import hookimpl
@@ -23,14 +25,19 @@ if TYPE_CHECKING:
         JobObserver,
         Plugin,
         PretextTask,
-        Report,
+        Reporter,
     )
+    from sslkit.metrics import quadratic_weighted_kappa
+    from sslkit.registry import build_registry
+    from sslkit.report import write_report
     from sslkit.types import Prediction, Record, StepOutput, TaskContext, Views
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "sslkit.api": ("plan", "predict", "run"),
     "sslkit.config.base": ("ConfigPath", "PluginConfig"),
+    "sslkit.config.loading": ("load_config", "parse_config"),
     "sslkit.data.normalization": ("normalize",),
     "sslkit.engine.weights": ("load_timm_weights", "load_weights"),
     "sslkit.hookspecs": ("hookimpl",),
@@ -44,8 +51,11 @@ _HOMES = {
         "JobObserver",
         "Plugin",
         "PretextTask",
-        "Report",
+        "Reporter",
     ),
+    "sslkit.metrics": ("quadratic_weighted_kappa",),
+    "sslkit.registry": ("build_registry",),
+    "sslkit.report": ("write_report",),
     "sslkit.types": ("Prediction", "Record", "StepOutput", "TaskContext", "Views"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -64,15 +74,23 @@ __all__ = [
     "Prediction",
     "PretextTask",
     "Record",
-    "Report",
+    "Reporter",
     "StepOutput",
     "TaskContext",
     "Views",
     "__version__",
+    "build_registry",
     "hookimpl",
+    "load_config",
     "load_timm_weights",
     "load_weights",
     "normalize",
+    "parse_config",
+    "plan",
+    "predict",
+    "quadratic_weighted_kappa",
+    "run",
+    "write_report",
 ]
 
 

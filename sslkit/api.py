@@ -101,15 +101,6 @@ def predict(
     return Predictor(Path(run_directory), registry or build_registry(), arm).predict(Path(path) for path in images)
 
 
-def report(run_directory: str | Path) -> Path:
-    """Write the report of a run anew and return its path.
-
-    Raises:
-        sslkit.errors.RunDirectoryError: if there is no such run.
-    """
-    return write_report(Path(run_directory))
-
-
 def _checked(config: ConfigLike, overrides: Iterable[str]) -> RunConfig:
     if isinstance(config, str | Path):
         return load_config(Path(config), overrides)

@@ -36,7 +36,11 @@ def confusion_matrix(targets: IntArray, predictions: IntArray, num_classes: int)
         raise ValueError(f"num_classes is {num_classes}; there must be at least one class")
     targets, predictions = _classes("targets", targets, num_classes), _classes("predictions", predictions, num_classes)
     _check_lengths(targets=targets, predictions=predictions)
-    counts = np.bincount(targets * num_classes + predictions, minlength=num_classes**2)
+    dtype = np.result_type(targets, predictions)
+    if dtype.kind == "f" or dtype.itemsize == 8 or np.iinfo(dtype).max < num_classes**2:
+        dtype = np.dtype(np.intp)
+    cells = targets.astype(dtype, copy=False) * dtype.type(num_classes) + predictions.astype(dtype, copy=False)
+    counts = np.bincount(cells, minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes).astype(np.int64, copy=False)
 
 
@@ -252,12 +256,12 @@ def _integers(name: str, values: IntArray) -> IntArray:
     return values
 
 
-def _classes(name: str, values: IntArray, num_classes: int) -> npt.NDArray[np.intp]:
+def _classes(name: str, values: IntArray, num_classes: int) -> IntArray:
     values = _integers(name, values)
     if values.min() < 0 or values.max() >= num_classes:
         row = int(((values < 0) | (values >= num_classes)).argmax())
         raise ValueError(f"{name}[{row}] is {values[row]}; accepted are the classes 0..{num_classes - 1}")
-    return values.astype(np.intp, copy=False)
+    return values
 
 
 def _booleans(name: str, values: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -56,9 +56,16 @@ class TestConfusionMatrix:
         expected = sklearn_confusion(targets.astype(int), predictions.astype(int), labels=range(num_classes))
         np.testing.assert_array_equal(matrix, expected)
 
-    def test_small_dtypes_do_not_overflow(self):
-        top = np.array([199], dtype=np.uint8)
-        assert confusion_matrix(top, top, num_classes=200)[199, 199] == 1
+    @pytest.mark.parametrize("num_classes", [11, 12, 15, 16, 17, 128])
+    @pytest.mark.parametrize("dtypes", [(np.int8, np.int8), (np.uint8, np.uint8), (np.uint8, np.int16)])
+    def test_small_dtypes_do_not_overflow(self, num_classes, dtypes):
+        grades = np.arange(num_classes)
+        matrix = confusion_matrix(grades.astype(dtypes[0]), grades[::-1].astype(dtypes[1]), num_classes)
+        np.testing.assert_array_equal(matrix, np.eye(num_classes, dtype=int)[::-1])
+
+    def test_raters_may_differ_in_dtype(self):
+        matrix = confusion_matrix(np.array([0, 1], dtype=np.uint64), np.array([1, 1], dtype=np.int8), 2)
+        assert matrix.tolist() == [[0, 1], [0, 1]]
 
     @pytest.mark.parametrize(
         ("targets", "predictions", "message"),

@@ -33,7 +33,7 @@ from sslkit.engine.weights import load_weights
 from sslkit.experiment.recipe import Configured, Recipe, digest
 from sslkit.experiment.scoring import score, write_predictions
 from sslkit.files import write_atomically, write_json, write_text
-from sslkit.interfaces import DownstreamHead, Report
+from sslkit.interfaces import DownstreamHead, Reporter
 from sslkit.types import StepOutput
 
 FROZEN_ARMS = frozenset({"frozen"})
@@ -125,13 +125,13 @@ class CellJob:
             "test_images": len(self.test_rows),
         }
 
-    def execute(self, report: Report) -> None:
+    def execute(self, report: Reporter) -> None:
         """Train, score, and write the cell's folder in one move."""
         _Cell(self, report).run()
 
 
 class _Cell:
-    def __init__(self, job: CellJob, report: Report) -> None:
+    def __init__(self, job: CellJob, report: Reporter) -> None:
         self.job, self.report, self.recipe = job, report, job.recipe
         self.images = self.recipe.cache.open()
         # No seed depends on the arm: arms differ in the encoder's initial weights and nothing else.

@@ -24,7 +24,7 @@ from sslkit.engine.trainer import Schedule, train
 from sslkit.errors import RunError
 from sslkit.experiment.recipe import Configured, Recipe, digest
 from sslkit.files import write_atomically, write_json, write_text
-from sslkit.interfaces import PretextTask, Report
+from sslkit.interfaces import PretextTask, Reporter
 from sslkit.types import StepOutput, TaskContext, Views
 
 VIEW_CHUNK = 8
@@ -82,13 +82,13 @@ class PretrainingJob:
         path = self.folder / "config.json"
         return path.exists() and json.loads(path.read_text())["sslkit"]["job"] == self.identity
 
-    def execute(self, report: Report) -> None:
+    def execute(self, report: Reporter) -> None:
         """Pretrain, from the last checkpoint where there is one, and write the backbone's weights."""
         _Pretraining(self, report).run()
 
 
 class _Pretraining:
-    def __init__(self, job: PretrainingJob, report: Report) -> None:
+    def __init__(self, job: PretrainingJob, report: Reporter) -> None:
         self.job, self.report, self.recipe = job, report, job.recipe
         settings = self.recipe.pretraining
         self.images = self.recipe.cache.open()

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from sslkit.interfaces.plugin import ConfigT, Plugin
 
-Report = Callable[[Mapping[str, Any]], None]
+Reporter = Callable[[Mapping[str, Any]], None]
 """Takes progress of a job: plain values by name, such as ``{"done": 3, "total": 30}``."""
 
 
@@ -23,7 +23,7 @@ class Job(Protocol):
     def after(self) -> tuple[str, ...]:
         """Ids of the jobs whose results this one reads."""
 
-    def execute(self, report: Report) -> None:
+    def execute(self, report: Reporter) -> None:
         """Do the work and write its results atomically."""
 
 
