@@ -42,7 +42,7 @@ def grade_of(label: str | int) -> int:
     if grade is None:
         every = [spelling for spellings in _SPELLINGS for spelling in spellings]
         raise ValueError(
-            f"label {label!r} is no grade of diabetic retinopathy{did_you_mean(text, every)} "
+            f"label {label!r} is no grade of diabetic retinopathy{did_you_mean(text, every) or '.'} "
             f"Accepted: 0 to {len(GRADE_NAMES) - 1}, or {', '.join(every)}, in any case and with spaces, '_' or '-'."
         )
     return grade

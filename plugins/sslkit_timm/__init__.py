@@ -76,7 +76,7 @@ class Timm(Backbone[TimmConfig]):
         if not timm.is_model(config.model):
             raise ConfigError(
                 f"backbone.model: timm {timm.__version__} has no model {config.model!r}"
-                f"{did_you_mean(config.model, timm.list_models())} See timm.list_models()."
+                f"{did_you_mean(config.model, timm.list_models()) or '.'} See timm.list_models()."
             )
         published = self._published_config()
         self.mean, self.std = published.mean, published.std
@@ -121,7 +121,7 @@ class Timm(Backbone[TimmConfig]):
             tagged = timm.list_pretrained(f"{architecture}.*")
             raise ConfigError(
                 f"backbone.model: timm has no weights {tag!r} of {architecture!r}"
-                f"{did_you_mean(self.config.model, tagged)} Accepted: {', '.join([architecture, *tagged])}."
+                f"{did_you_mean(self.config.model, tagged) or '.'} Accepted: {', '.join([architecture, *tagged])}."
             ) from error
 
     def _outline(self) -> Any:

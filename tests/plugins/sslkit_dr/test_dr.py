@@ -320,6 +320,10 @@ class TestGrade:
         with pytest.raises(ValueError, match=r"is no grade of diabetic retinopathy.*Accepted: 0 to 4, or No DR, .*PDR"):
             head().grade(label)
 
+    def test_suggests_nothing_where_nothing_is_near(self):
+        with pytest.raises(ValueError, match=r"label 'zzz' is no grade of diabetic retinopathy\. Accepted"):
+            head().grade("zzz")
+
     def test_suggests_the_nearest_name(self):
         with pytest.raises(ValueError, match=r"label 'Moderat' is no grade .*; did you mean 'Moderate'\?"):
             head().grade("Moderat")

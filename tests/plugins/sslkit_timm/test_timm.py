@@ -89,6 +89,10 @@ class TestConfig:
         with pytest.raises(ConfigError, match=r"has no model 'resent18'; did you mean 'resnet18'\?"):
             backbone("resent18")
 
+    def test_suggests_nothing_where_nothing_is_near(self):
+        with pytest.raises(ConfigError, match=r"has no model 'zzzz'\. See timm\.list_models\(\)\."):
+            backbone("zzzz")
+
     def test_suggests_the_nearest_tag(self):
         with pytest.raises(
             ConfigError,

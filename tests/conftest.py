@@ -1,0 +1,36 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from studies import tiny_config
+
+import sslkit
+from sslkit.experiment.running import RunResult
+
+FUNDUS600 = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "fundus600"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests' decoded images out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def fundus600() -> Path:
+    """The folder of 600 real photographs; skips the test where it is absent."""
+    if not (FUNDUS600 / "labels.csv").exists():
+        pytest.skip(f"the fundus600 photographs are not at {FUNDUS600}")
+    return FUNDUS600.resolve()
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """A finished run; tests must not change its directory."""
+    return sslkit.run(tiny_config(), tmp_path_factory.mktemp("runs") / "tiny")

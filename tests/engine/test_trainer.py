@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sslkit.engine.optimisation import make_optimizer
+from sslkit.engine.trainer import Schedule, train
+from sslkit.errors import TrainingDivergedError
+from sslkit.types import StepOutput
+
+SCHEDULE = Schedule(num_updates=60, learning_rate=0.1, warmup=0.1)
+
+
+def make_problem() -> tuple[nn.Linear, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(200, 2, generator=generator)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return nn.Linear(2, 2), points, (points[:, 0] > points[:, 1]).long()
+
+
+def loss_of(network: nn.Module, points: torch.Tensor, labels: torch.Tensor) -> StepOutput:
+    return StepOutput(nn.functional.cross_entropy(network(points), labels))
+
+
+def test_a_separable_problem_is_learnt() -> None:
+    network, points, labels = make_problem()
+    before = loss_of(network, points, labels).loss.item()
+
+    train(lambda update: loss_of(network, points, labels), make_optimizer([network], 0.1, 0.0), SCHEDULE, seed=(0,))
+
+    assert (network(points).argmax(1) == labels).float().mean() > 0.97
+    assert loss_of(network, points, labels).loss.item() < 0.3 * before
+
+
+def test_training_gone_on_with_equals_training_in_one_go() -> None:
+    def dropped(network: nn.Module, points: torch.Tensor, labels: torch.Tensor) -> StepOutput:
+        return loss_of(network, nn.functional.dropout(points, 0.5), labels)
+
+    whole, points, labels = make_problem()
+    train(lambda update: dropped(whole, points, labels), make_optimizer([whole], 0.1, 0.01), SCHEDULE, seed=(0,))
+
+    half, points, labels = make_problem()
+    optimizer = make_optimizer([half], 0.1, 0.01)
+    saved: dict[str, object] = {}
+
+    def stop_at(update: int, output: StepOutput) -> None:
+        if update == 24:
+            saved.update(network=half.state_dict(), optimizer=optimizer.state_dict())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(lambda update: dropped(half, points, labels), optimizer, SCHEDULE, seed=(0,), on_update=stop_at)
+    fresh, points, labels = make_problem()
+    fresh.load_state_dict(saved["network"])  # type: ignore[arg-type]
+    optimizer = make_optimizer([fresh], 0.1, 0.01)
+    optimizer.load_state_dict(saved["optimizer"])  # type: ignore[arg-type]
+    train(lambda update: dropped(fresh, points, labels), optimizer, SCHEDULE, seed=(0,), first_update=25)
+
+    assert torch.equal(fresh.weight, whole.weight)
+    assert torch.equal(fresh.bias, whole.bias)
+
+
+def test_a_loss_that_is_not_finite_stops_before_it_does_harm() -> None:
+    network, points, labels = make_problem()
+    before = network.weight.detach().clone()
+
+    def explode(update: int) -> StepOutput:
+        return StepOutput(network(points).sum() * float("inf"))
+
+    with pytest.raises(TrainingDivergedError, match=r"update 1 of 60, learning rate 0\.017; try a lower learning rate"):
+        train(explode, make_optimizer([network], 0.1, 0.0), SCHEDULE, seed=(0,))
+    assert torch.equal(network.weight, before)
+
+
+def test_every_update_is_told_in_order() -> None:
+    network, points, labels = make_problem()
+    told: list[int] = []
+
+    train(
+        lambda update: loss_of(network, points, labels),
+        make_optimizer([network], 0.1, 0.0),
+        Schedule(5, 0.1, 0.0),
+        seed=(0,),
+        first_update=2,
+        on_update=lambda update, output: told.append(update),
+    )
+
+    assert told == [2, 3, 4]

@@ -1,0 +1,36 @@
+"""Configurations small enough for tests: a tiny network on a handful of computed photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sslkit.config import RunConfig, parse_config
+
+
+def tiny_tables(**changes: Any) -> dict[str, Any]:
+    tables: dict[str, Any] = {
+        "name": "tiny",
+        "dataset": {"name": "synthetic-fundus", "patients": 24, "size": 48, "labelled": 0.8},
+        "images": {"size": 32, "crop": "fundus"},
+        "backbone": {"name": "timm", "model": "test_resnet"},
+        "pretext": {"name": "rotation"},
+        "head": {"name": "dr-grade"},
+        "pretraining": {"epochs": 2, "batch_size": 12, "learning_rate": 1e-3},
+        "finetuning": {
+            "updates": 6,
+            "head_updates": 2,
+            "batch_size": 8,
+            "learning_rate": 1e-3,
+            "evaluations": 3,
+        },
+        "evaluation": {"label_fractions": [0.3, 1.0], "folds": 2, "arms": ["pretrained", "scratch", "frozen"]},
+        "compute": {"precision": "fp32"},
+    }
+    for key, value in changes.items():
+        tables[key] = {**tables[key], **value} if isinstance(value, dict) else value
+    return tables
+
+
+def tiny_config(**changes: Any) -> RunConfig:
+    return parse_config(tiny_tables(**changes), root=Path("/"))
