@@ -175,10 +175,10 @@ def _load(
     def set_aside(reason: str, trace: str = "") -> None:
         broken.append(BrokenPlugin(entry_point.name, distribution, version, reason, trace))
 
-    module = None
+    name = f"{distribution}:{entry_point.name}"
     try:
         module = entry_point.load()
-        manager.register(module, name=f"{distribution}:{entry_point.name}")
+        manager.register(module, name=name)
         manager.check_pending()
         offered = [
             (kind, base, cls)
@@ -187,9 +187,9 @@ def _load(
             if implementation.plugin is module
             for cls in implementation.function()
         ]
-    except Exception as error:  # whatever a stranger's module raises is that plugin's alone
-        if module is not None and manager.is_registered(module):
-            manager.unregister(module)
+    except (Exception, SystemExit) as error:  # whatever a stranger's module raises is that plugin's alone
+        if manager.has_plugin(name):
+            manager.unregister(name=name)
         set_aside(f"{type(error).__name__}: {error}", traceback.format_exc())
         return
     for kind, base, cls in offered:
@@ -202,12 +202,14 @@ def _load(
 def _reason_to_refuse(cls: object, base: type[Plugin[Any]]) -> str | None:
     if not (isinstance(cls, type) and issubclass(cls, base)):
         return f"{cls!r} is not a subclass of sslkit.{base.__name__}"
-    if not isinstance(getattr(cls, "name", None), str):
+    if not (isinstance(getattr(cls, "name", None), str) and cls.name):
         return f"{cls.__name__} has no name"
     if cls.api_version != API_VERSION:
         return f"{cls.name!r} speaks api_version {cls.api_version!r}; this sslkit speaks {API_VERSION}"
-    if not issubclass(cls.Config, PluginConfig):
+    if not (isinstance(cls.Config, type) and issubclass(cls.Config, PluginConfig)):
         return f"the Config of {cls.name!r} is not a subclass of sslkit.PluginConfig"
+    if lacking := sorted(getattr(cls, "__abstractmethods__", ())):
+        return f"{cls.name!r} does not implement {', '.join(lacking)}"
     return None
 
 

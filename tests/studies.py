@@ -28,7 +28,8 @@ def tiny_tables(**changes: Any) -> dict[str, Any]:
         "compute": {"precision": "fp32"},
     }
     for key, value in changes.items():
-        tables[key] = {**tables[key], **value} if isinstance(value, dict) else value
+        another_plugin = isinstance(value, dict) and "name" in value
+        tables[key] = {**tables[key], **value} if isinstance(value, dict) and not another_plugin else value
     return tables
 
 

@@ -20,7 +20,7 @@ from sslkit import Executor, Job, JobObserver, PluginConfig, hookimpl
 from sslkit.errors import SslkitError
 
 
-@dataclass
+@dataclass(eq=False)
 class _Running:
     job: Job
     process: BaseProcess
@@ -37,36 +37,42 @@ class Local(Executor[PluginConfig]):
     def run(self, jobs: Sequence[Job], workers: int, observer: JobObserver) -> None:
         """Run every job once those it waits for are done, at most ``workers`` at a time."""
         context = multiprocessing.get_context("forkserver")
-        waiting = list(jobs)
-        names = {job.id for job in jobs}
-        done: set[str] = set()
-        failed: set[str] = set()
+        waiting = {job.id: job for job in jobs}
+        unfinished = set(waiting)
+        lost: dict[str, tuple[str, ...]] = {}  # what failed or cannot run, each with the failed jobs that are the cause
         running: list[_Running] = []
         try:
             while waiting or running:
-                for job in [job for job in waiting if failed.intersection(job.after)]:
-                    waiting.remove(job)
-                    failed.add(job.id)
-                    observer.failed(job, f"not run: it needs {', '.join(failed.intersection(job.after))}, which failed")
-                ready = [job for job in waiting if names.intersection(job.after) <= done]
-                for job in ready[: workers - len(running)]:
-                    waiting.remove(job)
-                    running.append(_start(context, job))
-                    observer.started(job)
+                for job in list(waiting.values()):
+                    if unfinished.isdisjoint(job.after) and len(running) < workers:
+                        running.append(_start(context, waiting.pop(job.id)))
+                        observer.started(job)
+                if not running:
+                    raise ValueError(f"the jobs {', '.join(waiting)} wait for one another")
                 for ended in _hear(running, observer):
                     running.remove(ended)
                     if ended.outcome == "":
-                        done.add(ended.job.id)
+                        unfinished.remove(ended.job.id)
                         observer.finished(ended.job)
                     else:
-                        failed.add(ended.job.id)
+                        lost[ended.job.id] = (ended.job.id,)
                         observer.failed(ended.job, ended.outcome or _how_it_died(ended.process))
+                _give_up(waiting, lost, observer)
         finally:
             for other in running:
                 other.process.terminate()
             for other in running:
                 other.process.join(5)
                 other.process.kill()
+
+
+def _give_up(waiting: dict[str, Job], lost: dict[str, tuple[str, ...]], observer: JobObserver) -> None:
+    """Report every job that needs a failed one, or needs one that does."""
+    while hopeless := [job for job in waiting.values() if not lost.keys().isdisjoint(job.after)]:
+        for job in hopeless:
+            del waiting[job.id]
+            lost[job.id] = tuple(dict.fromkeys(cause for name in job.after for cause in lost.get(name, ())))
+            observer.failed(job, f"not run: it needs {', '.join(lost[job.id])}, which failed")
 
 
 def _start(context: Any, job: Job) -> _Running:

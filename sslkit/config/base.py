@@ -23,7 +23,12 @@ class PluginConfig(BaseModel):
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
     root = (info.context or {}).get("root")
-    return (Path(root) / path.expanduser()).resolve() if root is not None else path
+    if root is None:
+        return path
+    try:
+        return (Path(root) / path.expanduser()).resolve()
+    except (OSError, RuntimeError) as error:  # nobody's home folder, or links in a circle
+        raise ValueError(f"{str(path)!r} leads nowhere: {error}") from None
 
 
 ConfigPath = Annotated[Path, AfterValidator(_resolve)]

@@ -57,7 +57,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"no configuration at {path}; give the path of a TOML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as a TOML file: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # beside a TOMLDecodeError, a number or a nesting beyond all measure
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 
@@ -77,6 +77,6 @@ def _apply(tables: dict[str, Any], override: str) -> None:
 def _value(text: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     return json.loads(json.dumps(parsed["value"], default=str)) if list(parsed) == ["value"] else text

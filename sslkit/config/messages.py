@@ -18,36 +18,69 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel], pr
         model: the model that was validated, asked for its keys.
         prefix: path of the table in the configuration, such as ``"pretext"``.
     """
-    return "\n".join(_describe(dict(item), model, prefix) for item in error.errors(include_url=False))
+    mistakes: dict[str, list[tuple[str, str]]] = {}
+    for item in error.errors(include_url=False):
+        if item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]:
+            continue  # pydantic counts what is right of a list; what is wrong in it has a line of its own
+        path = ".".join(part for part in (prefix, *_locate(model, item["loc"])[0]) if part)
+        mistakes.setdefault(path or "configuration", []).append(_describe(dict(item), model))
+    return "\n".join(
+        # Where a key accepts several types, pydantic says of each why it is not that one.
+        f"{path}: {', or '.join(dict.fromkeys(problem for problem, _ in found))}{found[-1][1]}"
+        for path, found in mistakes.items()
+    )
 
 
-def _describe(item: dict[str, Any], model: type[BaseModel], prefix: str) -> str:
-    path = [prefix, *(str(part) for part in item["loc"])] if prefix else [str(part) for part in item["loc"]]
-    key = ".".join(part for part in path if part) or "configuration"
-    match item["type"]:
-        case "extra_forbidden":
-            keys = sorted(_keys_at(model, item["loc"][:-1]))
-            accepted = ", ".join(keys) or "none"
-            return f"{key}: unknown key{did_you_mean(str(item['loc'][-1]), keys) or '.'} Accepted here: {accepted}."
-        case "missing":
-            return f"{key}: is required and missing."
-        case "value_error" | "assertion_error":
-            return f"{key}: {item['ctx']['error']}"
+def _describe(item: dict[str, Any], model: type[BaseModel]) -> tuple[str, str]:
+    """Return what is wrong, and the end of the line."""
+    location = item["loc"]
     given = item["input"]
     given = f"a table with {', '.join(map(str, given)) or 'no keys'}" if isinstance(given, dict) else repr(given)
-    return f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}; given: {given}."
+    match item["type"]:
+        case "extra_forbidden":
+            table = _model_in(_locate(model, location[:-1])[1])
+            keys = sorted(_fields(table)) if table else []
+            accepted = ", ".join(keys) or "none"
+            return f"unknown key{did_you_mean(str(location[-1]), keys) or '.'} Accepted here: {accepted}", "."
+        case "missing":
+            return "is required and missing", "."
+        case "value_error" | "assertion_error":
+            return str(item["ctx"]["error"]), ""
+        case "json_invalid":
+            return f"cannot be used: {item['ctx']['error']}", "."
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "should be a table", f"; given: {given}."
+        case "too_short":
+            return f"needs {item['ctx']['min_length']} or more values", f"; given: {given}."
+    return f"{item['msg'][0].lower()}{item['msg'][1:]}", f"; given: {given}."
 
 
-def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
+def _locate(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[str], Any]:
+    """Return the keys on the way to a location, without the names of a union's branches, and the type found there."""
+    path: list[str] = []
+    at: Any = model
     for part in location:
-        if isinstance(part, int):
+        table = _model_in(at)
+        if table is not None and part in _fields(table):
+            at = _fields(table)[str(part)]
+        elif len(branches := _branches(at)) > 1 and isinstance(part, str):
+            at = next((branch for branch in branches if getattr(branch, "__name__", None) == part), None)
             continue
-        field = model.model_fields.get(part)
-        inner = _model_in(field.annotation) if field is not None else None
-        if inner is None:
-            return set()
-        model = inner
-    return {field.alias or name for name, field in model.model_fields.items()}
+        elif not isinstance(part, int):
+            at = None
+        path.append(str(part))
+    return path, at
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+
+
+def _branches(annotation: Any) -> list[Any]:
+    """Return what a union accepts beside None: of one branch alone pydantic does not give the name."""
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return []
+    return [branch for branch in get_args(annotation) if branch is not types.NoneType]
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -11,7 +11,7 @@ from sslkit.config.base import ConfigPath, PluginConfig
 
 Arm = Literal["pretrained", "scratch", "frozen", "imagenet"]
 Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=10)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -66,7 +66,7 @@ class FinetuningConfig(PluginConfig):
     """How labels train the network; the same for every arm."""
 
     updates: Positive = Field(400, description="Updates in all; the same for every share of labels.")
-    head_updates: int = Field(60, ge=0, description="Of them, those that train the head alone.")
+    head_updates: int = Field(60, ge=0, validate_default=True, description="Of them, those that train the head alone.")
     batch_size: Positive = 32
     learning_rate: Rate = 5e-5
     head_learning_rate: Rate = Field(1e-3, description="Learning rate while the head is trained alone.")

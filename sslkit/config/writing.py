@@ -41,16 +41,18 @@ def _is_table(value: Any) -> bool:
 
 
 def _key(key: str) -> str:
-    return key if key.isascii() and key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
+    return key if key.isascii() and key.replace("_", "").replace("-", "").isalnum() else _text(key)
 
 
 def _inline(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(_inline(item) for item in value)}]"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_key(key)} = {_inline(item)}' for key, item in value.items())}}}"
-    return (
-        json.dumps(value, ensure_ascii=True).replace("\\u007f", "\\u007F")
-        if isinstance(value, str)
-        else json.dumps(value)
-    )
+        pairs = (f"{_key(key)} = {_inline(item)}" for key, item in value.items() if item is not None)
+        return f"{{{', '.join(pairs)}}}"
+    return _text(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _text(value: str) -> str:
+    # JSON would write what lies beyond 16 bits as two halves, which TOML refuses, and leave DEL as it is.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -104,7 +104,7 @@ def build_cache(
     for record in records:
         try:
             digests.append(dataset.fingerprint(record))
-        except OSError as error:
+        except (DataError, OSError) as error:
             digests.append(f"unreadable: {error}")
     folder = root / "images" / content_key(digests, preprocessing)
     if (index := folder / "index.json").exists():
@@ -142,11 +142,11 @@ def _decode_all(
     unreadable: dict[int, str] = {}
     done = 0
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        chunks = [
-            pool.submit(_decode_chunk, dataset, records[start : start + _CHUNK], preprocessing, path, start)
-            for start in range(0, len(records), _CHUNK)
-        ]
         try:
+            chunks = [
+                pool.submit(_decode_chunk, dataset, records[start : start + _CHUNK], preprocessing, path, start)
+                for start in range(0, len(records), _CHUNK)
+            ]
             for chunk in as_completed(chunks):
                 count, failures = chunk.result()
                 unreadable.update(failures)

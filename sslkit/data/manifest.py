@@ -51,10 +51,9 @@ class Manifest:
 
     def digest(self) -> str:
         """Return a digest of ids, grades and groups."""
-        groups = [self.group_names[group] for group in self.groups]
         lines = (
-            [record.id, int(grade), group]
-            for record, grade, group in zip(self.records, self.grades, groups, strict=True)
+            [record.id, int(grade), int(group), self.group_names[group]]
+            for record, grade, group in zip(self.records, self.grades, self.groups, strict=True)
         )
         return hashlib.sha256("\n".join(json.dumps(line) for line in lines).encode()).hexdigest()
 
@@ -103,7 +102,7 @@ def _grades(
             else ""
         )
         raise DataError(
-            f"the label {label!r} of image {image!r} is none of the head's classes{others}: {reason}. "
+            f"the label {label!r} of image {image!r} is none of the head's classes{others}: {reason.rstrip('.')}. "
             f"The classes are {', '.join(f'{k} {name}' for k, name in enumerate(class_names))}."
         )
     return np.array([UNLABELLED if record.label is None else known[record.label] for record in records], dtype=np.int64)

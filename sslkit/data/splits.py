@@ -70,16 +70,14 @@ class Splits:
             "folds": self.num_folds,
             "fold_of": {name: int(fold) for name, fold in zip(ids, self.fold_of, strict=True)},
             "labelled": [
-                [
-                    {
-                        "repetition": repetition,
-                        "fold": fold,
-                        "order": [ids[row] for rows in groups for row in rows],
-                        "labels": {str(share): len(self.labelled_rows(fold, repetition, share)) for share in fractions},
-                    }
-                    for fold, groups in enumerate(folds)
-                ]
+                {
+                    "fold": fold,
+                    "repetition": repetition,
+                    "labels": {str(share): len(self.labelled_rows(fold, repetition, share)) for share in fractions},
+                    "order": [ids[row] for rows in groups for row in rows],
+                }
                 for repetition, folds in enumerate(self.orders)
+                for fold, groups in enumerate(folds)
             ],
         }
 
@@ -96,9 +94,9 @@ def make_splits(manifest: Manifest, *, num_classes: int, folds: int, repetitions
     """
     labelled_groups, vectors = _class_counts(manifest, num_classes)
     if len(labelled_groups) < folds:
+        lower = f"lower evaluation.folds to {len(labelled_groups)}, or " if len(labelled_groups) > 1 else ""
         raise DataError(
-            f"{len(labelled_groups)} labelled groups are fewer than the {folds} folds; "
-            f"lower evaluation.folds to {max(len(labelled_groups), 2)} or add labelled patients"
+            f"{len(labelled_groups)} labelled groups are fewer than the {folds} folds; {lower}add labelled patients"
         )
     fold_of_group = _deal(vectors, folds, np.random.default_rng([seed, 0]))
     fold_of = np.full(len(manifest.group_names), -1, dtype=np.int64)

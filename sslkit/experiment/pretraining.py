@@ -202,9 +202,7 @@ class _Pretraining:
         try:
             state = torch.load(path, map_location=self.recipe.compute.device, weights_only=True)
         except Exception as error:  # torch raises whatever a damaged archive makes its parsers raise
-            raise RunError(
-                f"the checkpoint {path} is damaged ({error}); delete it to start this pretraining anew"
-            ) from None
+            raise RunError(f"the checkpoint {path} is damaged; delete it to start this pretraining anew") from error
         if state["job"] != self.job.identity:
             return 0
         self.task.load_state_dict(state["task"])

@@ -63,7 +63,7 @@ def test_training_gone_on_with_equals_training_in_one_go() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_before_it_does_harm() -> None:
-    network, points, labels = make_problem()
+    network, points, _ = make_problem()
     before = network.weight.detach().clone()
 
     def explode(update: int) -> StepOutput:

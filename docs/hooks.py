@@ -1,0 +1,161 @@
+"""Renders the references of configuration and command line from the code, so that they cannot drift from it.
+
+mkdocs calls ``on_page_markdown`` for each page; a page asks for a reference by a comment on a line of its own:
+``<!-- reference: table pretraining -->``, ``<!-- reference: plugins dataset -->`` or ``<!-- reference: commands -->``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import click
+from pydantic import BaseModel
+
+from sslkit import build_registry
+from sslkit.cli import cli
+from sslkit.config import PluginConfig, RunConfig
+from sslkit.registry import KINDS, PluginInfo, Registry
+
+_MARK = re.compile(r"^<!-- reference: (\w+)(?: ([\w-]+))? -->$", re.MULTILINE)
+
+_MEANINGS = {
+    "RunConfig.name": "Name of the run: heads the report, and names the run directory where none is given. "
+    "Letters, digits, spaces, dots, hyphens and underscores.",
+    "RunConfig.seed": "Every draw of the run derives from it.",
+    "PretrainingConfig.epochs": "Passes over the images.",
+    "PretrainingConfig.learning_rate": "Peak of the learning rate, which then falls to zero along half a cosine.",
+    "PretrainingConfig.weight_decay": "Of AdamW; biases and normalisation layers are not decayed.",
+    "FinetuningConfig.batch_size": "Images a batch, from an endless shuffled stream of the labelled images.",
+    "FinetuningConfig.learning_rate": "Peak of the learning rate while the whole network is trained.",
+    "FinetuningConfig.weight_decay": "Of AdamW; biases and normalisation layers are not decayed.",
+    "EvaluationConfig.label_fractions": "Shares of each fold's labels; put in ascending order.",
+    "EvaluationConfig.folds": "Parts that the groups are dealt to; each is tested once.",
+    "EvaluationConfig.repetitions": "Orders of labels, and seeds of training, that are drawn for each fold.",
+    "EvaluationConfig.arms": "Where the encoder's initial weights come from; see Concepts.",
+    "ComputeConfig.device": "`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `auto` takes an accelerator where there is one.",
+    "ComputeConfig.executor": "The executor plugin that carries out the jobs.",
+    "ComputeConfig.compile": "Put networks through `torch.compile`.",
+}
+"""What keys mean whose field has no description; a description in the schema goes first."""
+
+_NOUNS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
+_BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace each mark of a page by the reference that it asks for."""
+    return _MARK.sub(lambda mark: render(mark[1], mark[2] or ""), markdown)
+
+
+def render(what: str, name: str = "") -> str:
+    """Return one reference as Markdown.
+
+    Args:
+        what: ``"table"``, ``"plugins"`` or ``"commands"``.
+        name: for a table its key in the configuration (``"run"``: the keys above all tables); for plugins their kind.
+
+    Raises:
+        ValueError: if there is no such reference.
+    """
+    match what:
+        case "table" if name in ("run", *toolkit_tables()):
+            return _table_of({"run": RunConfig, **toolkit_tables()}[name])
+        case "plugins" if name in KINDS:
+            return "\n\n".join(_plugin(plugin) for plugin in own_plugins() if plugin.kind == name)
+        case "commands":
+            return "\n\n".join(_command(path, command) for path, command in commands(cli))
+    raise ValueError(f"unknown reference {what!r} {name!r}")
+
+
+@cache
+def own_plugins() -> tuple[PluginInfo, ...]:
+    """Return the plugins of this distribution, and of no other that happens to be installed."""
+    registry: Registry = build_registry()
+    return tuple(plugin for plugin in registry.plugins if plugin.distribution == "sslkit")
+
+
+def commands(group: click.Group, prefix: str = "sslkit") -> Iterator[tuple[str, click.Command]]:
+    """Yield the full name of every command below a group, and the command."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}", command
+
+
+def toolkit_tables() -> dict[str, type[PluginConfig]]:
+    """Return the toolkit's own tables of a configuration, by key."""
+    annotations = {key: field.annotation for key, field in RunConfig.model_fields.items()}
+    return {
+        key: model for key, model in annotations.items() if isinstance(model, type) and issubclass(model, PluginConfig)
+    }
+
+
+def _plugin(plugin: PluginInfo) -> str:
+    return f"### `{plugin.name}` {{ #{plugin.kind}-{plugin.name} }}\n\n{plugin.summary}\n\n{_table_of(plugin.cls.Config)}"
+
+
+def _table_of(model: type[BaseModel]) -> str:
+    schema = model.model_json_schema()
+    required = schema.get("required", [])
+    described = _attributes(model)
+    rows = ["| key | accepted | default | meaning |", "|---|---|---|---|"]
+    for key, field in schema.get("properties", {}).items():
+        if model is RunConfig and key not in ("name", "seed"):
+            continue
+        meaning = field.get("description") or described.get(key) or _MEANINGS.get(f"{model.__name__}.{key}")
+        if not meaning:
+            raise ValueError(f"nothing says what {key!r} of {model.__name__} means; describe the field")
+        default = "*required*" if key in required else _literal(field.get("default"))
+        cells = (f"`{key}`", _accepted(field), default, meaning)
+        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(rows) if len(rows) > 2 else "It has no options."
+
+
+def _attributes(model: type[BaseModel]) -> dict[str, str]:
+    """Return what the section ``Attributes:`` of a class's docstring says of each."""
+    section = re.search(r"^Attributes:\n((?: .*\n?|\n)+)", inspect.getdoc(model) or "", re.MULTILINE)
+    entries = re.findall(r"^ {4}(\w+): ((?:.*\n?)(?:^ {8}.*\n?)*)", section[1] if section else "", re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _accepted(field: Mapping[str, Any]) -> str:
+    """Return in words what a field of a JSON schema accepts."""
+    if "anyOf" in field:
+        return " or ".join(_accepted(option) for option in field["anyOf"] if option.get("type") != "null")
+    if "enum" in field or "const" in field:
+        return ", ".join(_literal(value) for value in field.get("enum", [field.get("const")]))
+    if field.get("format") == "path":
+        return "path"
+    if field.get("type") == "array":
+        return f"list of: {_accepted(field['items'])}"
+    if field.get("type") == "object":
+        return "table"
+    noun = _NOUNS[field["type"]]
+    bounds = [f"{words} {json.dumps(field[bound])}" for bound, words in _BOUNDS.items() if bound in field]
+    return f"{noun}, {', '.join(bounds)}" if bounds else noun
+
+
+def _literal(value: Any) -> str:
+    """Return a default as TOML writes it."""
+    if value is None:
+        return "not set"
+    return f"`{json.dumps(value)}`"
+
+
+def _command(path: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=path)
+    usage = " ".join([path, *command.collect_usage_pieces(context)])
+    parts = [f"## {path}", f"```text\n{usage}\n```", inspect.cleandoc(command.help or "")]
+    options = [option.get_help_record(context) for option in command.params if isinstance(option, click.Option)]
+    rows = [f"| `{names}` | {meaning} |" for names, meaning in filter(None, options)]
+    if rows:
+        parts.append("\n".join(["| option | meaning |", "|---|---|", *rows]))
+    if command.epilog:
+        parts.append(f"```sh\n{command.epilog.removeprefix('Example: ')}\n```")
+    return "\n\n".join(parts)

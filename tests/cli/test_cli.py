@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from studies import tiny_tables
+
+from sslkit.cli import main
+from sslkit.config import to_toml
+from sslkit.experiment.running import RunResult
+
+
+def call(*arguments: str | Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["sslkit", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(to_toml(tiny_tables()))
+    return path
+
+
+def imported_by(statement: str) -> set[str]:
+    command = [sys.executable, "-c", f"import sys; {statement}; print(*sys.modules)"]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert not imported_by("import sslkit") & {"torch", "numpy", "pydantic", "timm", "rich", "click"}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    loaded = imported_by("import sslkit.cli; sslkit.cli.cli(['--help'], standalone_mode=False)")
+
+    assert "click" in loaded
+    assert not loaded & {"torch", "numpy", "pydantic", "timm", "rich", "matplotlib"}
+
+
+def test_a_whole_run_by_command(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = call(
+        *("run", config, "--output", tmp_path / "run", "--set", "evaluation.arms=['scratch']"),
+        *("--set", "evaluation.label_fractions=[1.0]"),
+        monkeypatch=monkeypatch,
+    )
+
+    output = capsys.readouterr()
+    assert status == 0
+    assert "Quadratic weighted kappa" in output.out
+    assert "scratch" in output.out
+    assert "index.html" in output.out
+    assert "Decoding images: 48 images" in output.err
+    assert (tmp_path / "run" / "report" / "index.html").exists()
+
+
+def test_a_dry_run_by_command(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", config, "--output", tmp_path / "run", "--dry-run", monkeypatch=monkeypatch) == 0
+    assert "2 pretrainings, 12 cells" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "finetuning.updatess=3"], "finetuning.updatess: unknown key; did you mean 'updates'?"),
+        (["--set", "pretext.name=rotatoin"], "unknown pretext task 'rotatoin'; did you mean 'rotation'?"),
+        (["--set", "seed"], "is not KEY=VALUE"),
+        (["--set", "evaluation.folds=50"], "fewer than the 50 folds"),
+        (["--set", "dataset.name=csv", "--set", "dataset.table=no.csv"], "unknown key"),
+    ],
+)
+def test_a_users_mistake_is_one_message_and_status_2(
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    status = call("run", config, "--output", tmp_path / "run", *arguments, monkeypatch=monkeypatch)
+
+    output = capsys.readouterr()
+    assert status == 2
+    assert output.out == ""
+    assert output.err.startswith("Error: ")
+    assert message in output.err
+    assert "Traceback" not in output.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_configuration_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", tmp_path / "no.toml", monkeypatch=monkeypatch) == 2
+    assert "no configuration at" in capsys.readouterr().err
+
+
+def test_another_configuration_is_refused_by_status_2(
+    config: Path, tiny_run: RunResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = call("run", config, "--output", tiny_run.directory.root, "--set", "seed=9", monkeypatch=monkeypatch)
+
+    assert status == 2
+    assert "seed: 0 there, 9 here" in capsys.readouterr().err
+
+
+def test_failed_jobs_give_status_1(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ["finetuning.weight_decay=1e30", "finetuning.learning_rate=10", "evaluation.arms=['scratch']"]
+    options = [part for change in changes for part in ("--set", change)]
+
+    status = call("run", config, "--output", tmp_path / "run", *options, monkeypatch=monkeypatch)
+
+    output = capsys.readouterr()
+    assert status == 1
+    assert "4 jobs failed" in output.err
+    assert "Traceback" not in output.err
+
+
+def test_predict_prints_json_alone(
+    tiny_run: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+
+    status = call("predict", tiny_run.directory.root, tmp_path / "text.png", "--json", monkeypatch=monkeypatch)
+
+    output = capsys.readouterr()
+    (answer,) = json.loads(output.out)
+    assert status == 1
+    assert answer["grade"] is None
+    assert "cannot be read" in output.err
+
+
+def test_plugins_are_listed_with_their_distribution(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("plugins", "list", "--json", monkeypatch=monkeypatch) == 0
+
+    listed = json.loads(capsys.readouterr().out)
+    names = {(plugin["kind"], plugin["name"]) for plugin in listed["plugins"] if plugin["distribution"] == "sslkit"}
+    assert names == {
+        ("pretext-task", "rotation"),
+        ("backbone", "densenet121"),
+        ("backbone", "timm"),
+        ("head", "dr-grade"),
+        ("dataset", "csv"),
+        ("dataset", "image-folder"),
+        ("dataset", "npz"),
+        ("dataset", "synthetic-fundus"),
+        ("executor", "local"),
+    }
+    assert listed["broken"] == []
+    assert call("plugins", "list", monkeypatch=monkeypatch) == 0
+    assert "synthetic-fundus" in capsys.readouterr().out
+
+
+def test_configurations_are_checked_without_their_data(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examples = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
+    assert len(examples) >= 3
+    for example in examples:
+        assert call("config", "check", example, monkeypatch=monkeypatch) == 0
+        assert "is a valid configuration" in capsys.readouterr().out
+
+
+def test_the_schema_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("config", "schema", monkeypatch=monkeypatch) == 0
+    assert json.loads(capsys.readouterr().out)["properties"].keys() >= {"dataset", "pretext", "evaluation"}
+
+
+def test_the_report_is_written_anew(
+    tiny_run: RunResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tiny_run.directory.root / "report" / "index.html"
+    before = report.read_bytes()
+
+    assert call("report", tiny_run.directory.root, monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out.strip() == str(report)
+    assert report.read_bytes() == before
+
+
+def test_unknown_commands_and_options_give_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("rnu", monkeypatch=monkeypatch) == 2
+    assert call("run", monkeypatch=monkeypatch) == 2
+    assert "Missing argument" in capsys.readouterr().err

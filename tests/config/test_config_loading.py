@@ -1,0 +1,370 @@
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sslkit.config import RunConfig, load_config, parse_config, to_toml
+from sslkit.errors import ConfigError
+
+TOML = """\
+[dataset]
+name = "csv"
+table = "labels.csv"
+[backbone]
+name = "densenet121"
+[pretext]
+name = "rotation"
+[head]
+name = "dr-grade"
+"""
+
+
+def tables() -> dict[str, Any]:
+    return tomllib.loads(TOML)
+
+
+def parse(*overrides: str, **changes: Any) -> RunConfig:
+    return parse_config({**tables(), **changes}, root=Path("/data"), overrides=overrides)
+
+
+def exactly(message: str) -> str:
+    return f"^{re.escape(message)}$"
+
+
+def written(folder: Path, content: str | bytes) -> Path:
+    path = folder / "study.toml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+# Files
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_file_with_its_defaults(tmp_path: Path, start: bytes, newline: str) -> None:
+    config = load_config(written(tmp_path, start + TOML.replace("\n", newline).encode()))
+    assert (config.dataset.name, config.dataset.options) == ("csv", {"table": "labels.csv"})
+    assert config.evaluation.label_fractions == (0.05, 0.1, 0.25, 0.5, 1.0)
+    assert config.evaluation.arms == ("pretrained", "scratch")
+    assert (config.finetuning.updates, config.finetuning.head_updates) == (400, 60)
+    assert config.root == tmp_path.resolve()
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    with pytest.raises(ConfigError, match=exactly(f"no configuration at {path}; give the path of a TOML file")):
+        load_config(path)
+
+
+def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(tmp_path))} cannot be read as a TOML file: .*directory"):
+        load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (TOML.encode("utf-16"), "cannot be read as a TOML file: 'utf-8' codec can't decode byte 0xff in position 0"),
+        ("name = 'Gefäß'\n".encode("latin-1"), "cannot be read as a TOML file: 'utf-8' codec can't decode byte 0xe4"),
+        ("seed = \n", r"is not valid TOML: Invalid value \(at line 1, column 8\)"),
+        ("seed = 0\nseed = 1\n", r"is not valid TOML: Cannot overwrite a value \(at line 2"),
+        ("seed = " + "1" * 5000, "is not valid TOML: Exceeds the limit"),
+        ("seed = " + "[" * 5000, "is not valid TOML: "),
+    ],
+    ids=["utf-16", "latin-1", "no value", "a key twice", "a number beyond measure", "a nesting beyond measure"],
+)
+def test_a_file_that_is_no_toml(tmp_path: Path, content: str | bytes, message: str) -> None:
+    path = written(tmp_path, content)
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(path))} {message}"):
+        load_config(path)
+
+
+def test_a_date_is_a_text_to_the_toolkit() -> None:
+    assert parse(dataset={"name": "csv", "since": date(2024, 2, 29)}).dataset.options == {"since": "2024-02-29"}
+
+
+def test_what_is_given_is_not_changed() -> None:
+    given = tables()
+    parse_config(given, root=Path("/data"), overrides=["dataset.table=other.csv", "images.size=32"])
+    assert given == tables()
+
+
+# Pretext tasks: a table or an array of tables
+
+
+def test_one_pretext_task_may_be_a_table_or_an_array() -> None:
+    one = {"name": "rotation", "angles": 4}
+    assert parse(pretext=one) == parse(pretext=[one])
+    assert parse(pretext=one).pretext[0].options == {"angles": 4}
+
+
+def test_several_pretext_tasks_keep_their_order() -> None:
+    config = parse(pretext=[{"name": "rotation"}, {"name": "jigsaw", "tiles": 9}])
+    assert [(table.name, table.options) for table in config.pretext] == [("rotation", {}), ("jigsaw", {"tiles": 9})]
+
+
+# Paths
+
+
+def test_a_relative_path_is_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "study").mkdir()
+    path = written(tmp_path / "study", TOML + '[images]\ncache = "../cache"\n')
+    monkeypatch.chdir(tmp_path)
+    assert load_config(path.relative_to(tmp_path)).images.cache == (tmp_path / "cache").resolve()
+
+
+def test_an_absolute_path_and_a_home_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert parse(images={"cache": "/tmp/x/../y"}).images.cache == Path("/tmp/y").resolve()
+    assert parse(images={"cache": "~/cache"}).images.cache == Path("/home/ann/cache")
+
+
+def test_a_path_that_leads_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^images\.cache: '~nobody-here/x' leads nowhere: Could not determine home"):
+        parse(images={"cache": "~nobody-here/x"})
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ConfigError, match=r"^images\.cache: '.*/loop/x' leads nowhere: Symlink loop"):
+        parse(images={"cache": str(tmp_path / "loop" / "x")})
+
+
+# --set
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("dataset.table=other.csv", "other.csv"),
+        ("dataset.table = other file.csv ", "other file.csv"),
+        ('dataset.table="true"', "true"),
+        ("dataset.table=true", True),
+        ("dataset.table=3", 3),
+        ("dataset.table=1e-5", 1e-5),
+        ("dataset.table=[1, 'a']", [1, "a"]),
+        ("dataset.table={a = 1}", {"a": 1}),
+        ("dataset.table=2024-02-29", "2024-02-29"),
+        ("dataset.table=a=b", "a=b"),
+        ("dataset.table=1\nb = 2", "1\nb = 2"),
+        ("dataset.table=", ""),
+        ("dataset.table=/no\\escape", "/no\\escape"),
+    ],
+)
+def test_set_takes_what_toml_writes_and_bare_words(override: str, value: Any) -> None:
+    assert parse(override).dataset.options == {"table": value}
+
+
+def test_set_makes_tables_and_the_last_one_wins() -> None:
+    config = parse("pretraining.epochs=3", "pretraining.epochs=4", "dataset.deep.er=1", "pretext.name=jigsaw", "seed=7")
+    assert (config.pretraining.epochs, config.seed, config.pretext[0].name) == (4, 7, "jigsaw")
+    assert config.dataset.options == {"table": "labels.csv", "deep": {"er": 1}}
+
+
+@pytest.mark.parametrize("override", ["pretraining.epochs", "=3", "", ".=1", "a.=1", ".a=1", "a..b=1"])
+def test_set_without_a_key_or_a_value(override: str) -> None:
+    message = f"--set {override!r} is not KEY=VALUE, such as --set pretraining.epochs=20"
+    with pytest.raises(ConfigError, match=exactly(message)):
+        parse(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "through"), [("dataset.name.x=1", "dataset.name"), ("dataset.name.x.y=1", "dataset.name")]
+)
+def test_set_through_what_is_no_table(override: str, through: str) -> None:
+    with pytest.raises(ConfigError, match=exactly(f"--set {override!r}: {through} is not a table")):
+        parse(override)
+
+
+def test_set_into_an_array_of_tables() -> None:
+    with pytest.raises(ConfigError, match=exactly("--set 'pretext.name=x': pretext is not a table")):
+        parse("pretext.name=x", pretext=[{"name": "rotation"}])
+
+
+def test_bytes_that_are_no_text() -> None:
+    with pytest.raises(ConfigError, match=r"^configuration: cannot be used: lone leading surrogate in hex escape"):
+        parse("name=\udcff")
+
+
+# Mistakes
+
+KEYS = "backbone, compute, dataset, evaluation, finetuning, head, images, name, pretext, pretraining, seed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bakbone": {}}, f"bakbone: unknown key; did you mean 'backbone'? Accepted here: {KEYS}."),
+        ({"qqq": 1}, f"qqq: unknown key. Accepted here: {KEYS}."),
+        (
+            {"images": {"sise": 32}},
+            "images.sise: unknown key; did you mean 'size'? Accepted here: cache, crop, on_unreadable, size.",
+        ),
+        ({"pretraining": {"epochs": "3"}}, "pretraining.epochs: input should be a valid integer; given: '3'."),
+        ({"pretraining": {"epochs": 3.0}}, "pretraining.epochs: input should be a valid integer; given: 3.0."),
+        ({"compute": {"compile": 1}}, "compute.compile: input should be a valid boolean; given: 1."),
+        ({"name": 3}, "name: input should be a valid string; given: 3."),
+        ({"name": "a/b"}, "name: string should match pattern '^[A-Za-z0-9][A-Za-z0-9._ -]*$'; given: 'a/b'."),
+        ({"seed": -1}, "seed: input should be greater than or equal to 0; given: -1."),
+        ({"images": {"size": 0}}, "images.size: input should be greater than or equal to 1; given: 0."),
+        ({"pretraining": {"learning_rate": 0}}, "pretraining.learning_rate: input should be greater than 0; given: 0."),
+        (
+            {"pretraining": {"learning_rate": float("inf")}},
+            "pretraining.learning_rate: input should be a finite number; given: inf.",
+        ),
+        ({"pretraining": {"warmup": 1.0}}, "pretraining.warmup: input should be less than 1; given: 1.0."),
+        ({"images": {"crop": "fundos"}}, "images.crop: input should be 'fundus', 'center' or 'none'; given: 'fundos'."),
+        (
+            {"compute": {"device": "gpu"}},
+            "compute.device: string should match pattern '^(auto|cpu|mps|cuda(:\\d+)?)$'; given: 'gpu'.",
+        ),
+        (
+            {"compute": {"workers": 0}},
+            "compute.workers: input should be greater than or equal to 1, or input should be 'auto'; given: 0.",
+        ),
+        (
+            {"compute": {"workers": "all"}},
+            "compute.workers: input should be a valid integer, or input should be 'auto'; given: 'all'.",
+        ),
+        ({"evaluation": {"folds": 1}}, "evaluation.folds: input should be greater than or equal to 2; given: 1."),
+        (
+            {"evaluation": {"arms": ["scratch", "imagnet"]}},
+            "evaluation.arms.1: input should be 'pretrained', 'scratch', 'frozen' or 'imagenet'; given: 'imagnet'.",
+        ),
+        (
+            {"evaluation": {"arms": ["imagnet"]}},
+            "evaluation.arms.0: input should be 'pretrained', 'scratch', 'frozen' or 'imagenet'; given: 'imagnet'.",
+        ),
+        ({"evaluation": {"arms": []}}, "evaluation.arms: needs 1 or more values; given: []."),
+        (
+            {"evaluation": {"arms": "scratch"}},
+            "evaluation.arms: input should be a valid array; given: 'scratch'.",
+        ),
+        (
+            {"evaluation": {"arms": ["scratch", "scratch"]}},
+            "evaluation.arms: 'scratch' stands there twice; name each once",
+        ),
+        (
+            {"evaluation": {"label_fractions": [0.5, 1, 0.5]}},
+            "evaluation.label_fractions: 0.5 stands there twice; name each once",
+        ),
+        (
+            {"evaluation": {"label_fractions": [1, 1.0]}},
+            "evaluation.label_fractions: 1.0 stands there twice; name each once",
+        ),
+        (
+            {"evaluation": {"label_fractions": [0.5, 5]}},
+            "evaluation.label_fractions.1: input should be less than or equal to 1; given: 5.",
+        ),
+        (
+            {"finetuning": {"updates": 10, "head_updates": 11}},
+            "finetuning.head_updates: 11 head updates are more than the 10 updates in all; lower head_updates",
+        ),
+        (
+            {"finetuning": {"updates": 10}},
+            "finetuning.head_updates: 60 head updates are more than the 10 updates in all; lower head_updates",
+        ),
+        ({"dataset": {"table": "a.csv"}}, "dataset.name: is required and missing."),
+        ({"dataset": {"name": 3}}, "dataset.name: input should be a valid string; given: 3."),
+        ({"dataset": 3}, "dataset: should be a table; given: 3."),
+        ({"dataset": "csv"}, "dataset: should be a table; given: 'csv'."),
+        ({"evaluation": []}, "evaluation: should be a table; given: []."),
+        (
+            {"images": {"size": {"w": 3, "h": 4}}},
+            "images.size: input should be a valid integer; given: a table with w, h.",
+        ),
+        ({"seed": {}}, "seed: input should be a valid integer; given: a table with no keys."),
+        ({"pretext": 3}, "pretext.0: should be a table; given: 3."),
+        ({"pretext": ["rotation"]}, "pretext.0: should be a table; given: 'rotation'."),
+        ({"pretext": []}, "pretext: needs 1 or more values; given: []."),
+        ({"pretext": [{"name": "a"}, {"nme": "b"}]}, "pretext.1.name: is required and missing."),
+        (
+            {"pretext": [{"name": "a"}, {"name": "b"}, {"name": "a"}]},
+            "pretext: the pretext task 'a' stands there twice; name each once",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=exactly(message)):
+        parse(**changes)
+
+
+@pytest.mark.parametrize("key", ["dataset", "backbone", "pretext", "head"])
+def test_a_missing_table(key: str) -> None:
+    lacking = tables()
+    del lacking[key]
+    with pytest.raises(ConfigError, match=exactly(f"{key}: is required and missing.")):
+        parse_config(lacking, root=Path("/data"))
+
+
+def test_several_mistakes_are_told_together() -> None:
+    expected = (
+        "head: is required and missing.\n"
+        "pretraining.epochs: input should be a valid integer; given: 'many'.\n"
+        "pretraining.lerning_rate: unknown key; did you mean 'learning_rate'? Accepted here: batch_size, epochs, "
+        "images, learning_rate, warmup, weight_decay.\n"
+        "evaluation.folds: input should be greater than or equal to 2; given: 1."
+    )
+    lacking = tables()
+    del lacking["head"]
+    overrides = ["pretraining.epochs=many", "pretraining.lerning_rate=1e-4", "evaluation.folds=1"]
+    with pytest.raises(ConfigError, match=exactly(expected)):
+        parse_config(lacking, root=Path("/data"), overrides=overrides)
+
+
+# What holds for whatever is written
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from([*RunConfig.model_fields, "name", "epochs", "updates", "label_fractions", "arms", "workers"])
+LIKELY = st.dictionaries(NAMES, JSON | st.dictionaries(NAMES | st.text(), JSON, max_size=4), max_size=5)
+
+
+@given(LIKELY)
+@example({"dataset": 3})
+@example({"evaluation": []})
+@example({"pretext": [[]]})
+@example({"images": {"cache": "\0"}})
+@example({"images": {"cache": "~~"}})
+@example({"name": "\ud800"})
+@settings(deadline=None, max_examples=300)
+def test_any_values_are_a_configuration_or_a_configuration_error(changes: dict[str, Any]) -> None:
+    try:
+        config = parse(**changes)
+    except ConfigError as error:
+        assert str(error)
+    else:
+        assert isinstance(config, RunConfig)
+
+
+@given(st.text() | st.builds("{}.{}={}".format, NAMES, NAMES, st.text()))
+@example("seed=" + "1" * 5000)
+@example("seed=" + "[" * 3000)
+@example("name=\udcff")
+@settings(deadline=None, max_examples=300)
+def test_any_override_is_used_or_refused(override: str) -> None:
+    try:
+        config = parse(override)
+    except ConfigError as error:
+        assert str(error)
+    else:
+        assert isinstance(config, RunConfig)
+
+
+@given(LIKELY)
+@settings(deadline=None)
+def test_a_configuration_survives_being_written(changes: dict[str, Any]) -> None:
+    try:
+        config = parse(**changes)
+    except ConfigError:
+        config = parse(name="study")
+    plain = config.model_dump(mode="json", exclude_none=True)
+    assert parse_config(tomllib.loads(to_toml(plain)), root=Path("/data")) == config

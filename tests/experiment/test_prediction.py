@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from studies import tiny_config
+
+import sslkit
+from sslkit.errors import RunDirectoryError
+from sslkit.experiment.plan import resolve
+from sslkit.experiment.running import RunResult
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The images of the tiny run as lossless files, by id."""
+    folder = tmp_path_factory.mktemp("photographs")
+    dataset = resolve(tiny_config(), sslkit.build_registry()).make_dataset()
+    paths = {}
+    for record in dataset.records():
+        paths[record.id] = folder / f"{record.id}.png"
+        Image.fromarray(dataset.read(record)).save(paths[record.id])  # type: ignore[arg-type]
+    return paths
+
+
+def test_one_fold_grades_as_its_cell_did(tiny_run: RunResult, photographs: dict[str, Path], tmp_path: Path) -> None:
+    # With only one fold's model left, predict must repeat that cell's own predictions of its test images.
+    root = tmp_path / "run"
+    shutil.copytree(tiny_run.directory.root, root)
+    results = [json.loads(path.read_text()) for path in root.glob("cells/*/result.json")]
+    kept = next(r for r in results if (r["arm"], r["fraction"], r["fold"]) == ("pretrained", 1.0, 0))
+    for result in results:
+        if result["cell"] != kept["cell"]:
+            shutil.rmtree(root / "cells" / result["cell"])
+    with (root / "cells" / kept["cell"] / "predictions.csv").open(newline="") as file:
+        expected = list(csv.DictReader(file))
+
+    graded = list(sslkit.predict(root, [photographs[row["image"]] for row in expected]))
+
+    assert [image.grade for image in graded] == [int(row["predicted"]) for row in expected]
+    for image, row in zip(graded, expected, strict=True):
+        shares = list((image.probabilities or {}).values())
+        assert shares == pytest.approx([float(row[f"p_{k}"]) for k in range(5)], abs=1e-5)
+
+
+def test_folds_are_averaged_over_their_logits(tiny_run: RunResult, photographs: dict[str, Path]) -> None:
+    from sslkit.experiment.prediction import Predictor
+
+    predictor = Predictor(tiny_run.directory.root, sslkit.build_registry())
+    path = next(iter(photographs.values()))
+    pixels = torch.from_numpy(predictor.preprocessing.apply(path.read_bytes()))[None].permute(0, 3, 1, 2)
+
+    (answer,) = predictor.predict([path])
+
+    with torch.inference_mode():
+        logits = [head.eval()(encoder.eval()(pixels)) for encoder, head in predictor.models]
+    expected = predictor.head.predict(torch.stack(logits).mean(0))
+    assert len(predictor.models) == 2
+    assert answer.grade == expected.classes.item()
+    assert list((answer.probabilities or {}).values()) == pytest.approx(expected.probabilities[0].tolist(), abs=1e-6)
+
+
+def test_an_unreadable_image_is_answered_in_its_place(
+    tiny_run: RunResult, photographs: dict[str, Path], tmp_path: Path
+) -> None:
+    good = next(iter(photographs.values()))
+    (tmp_path / "text.jpg").write_text("hello")
+
+    answers = list(sslkit.predict(tiny_run.directory.root, [tmp_path / "text.jpg", good, tmp_path / "absent.png"]))
+
+    assert [answer.grade is None for answer in answers] == [True, False, True]
+    assert "not an image" in (answers[0].error or "")
+    assert "No such file" in (answers[2].error or "")
+    assert answers[1].grade_name in (answers[1].probabilities or {})
+
+
+def test_the_arm_can_be_chosen(tiny_run: RunResult, photographs: dict[str, Path]) -> None:
+    path = next(iter(photographs.values()))
+
+    (pretrained,) = sslkit.predict(tiny_run.directory.root, [path])
+    (scratch,) = sslkit.predict(tiny_run.directory.root, [path], arm="scratch")
+
+    assert pretrained.probabilities != scratch.probabilities
+
+
+def test_wrong_runs_and_arms_are_refused(tiny_run: RunResult, tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match=r"holds no run \(no config\.toml\)"):
+        list(sslkit.predict(tmp_path, ["x.png"]))
+    with pytest.raises(RunDirectoryError, match=r"no model of arm 'scrach'; did you mean 'scratch'\? It has: frozen, "):
+        list(sslkit.predict(tiny_run.directory.root, ["x.png"], arm="scrach"))
+    (tmp_path / "config.toml").write_bytes(tiny_run.directory.config.read_bytes())
+    with pytest.raises(RunDirectoryError, match=r"keeps no model; run it to its end first"):
+        list(sslkit.predict(tmp_path, ["x.png"]))

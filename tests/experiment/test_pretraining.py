@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from studies import tiny_config
+
+import sslkit
+from sslkit.engine.precision import Compute
+from sslkit.errors import RunError
+from sslkit.experiment import pretraining
+from sslkit.experiment.environment import process_context
+from sslkit.experiment.observation import Silent
+from sslkit.experiment.plan import make_manifest, resolve
+from sslkit.experiment.preparation import prepare
+from sslkit.experiment.pretraining import PretrainingJob
+from sslkit.experiment.run_directory import RunDirectory
+
+
+def make_job(root: Path, **changes: object) -> PretrainingJob:
+    config = tiny_config(pretraining={"epochs": 3, "batch_size": 12, "learning_rate": 1e-3, **changes})
+    study = resolve(config, sslkit.build_registry())
+    prepared = prepare(
+        study,
+        RunDirectory(root),
+        Compute("cpu", "fp32"),
+        make_manifest(study),
+        workers=1,
+        context=process_context(study.modules()),
+        observer=Silent(),
+    )
+    return prepared.pretrainings[0]
+
+
+def read_log(job: PretrainingJob) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (job.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_pretraining_cut_off_and_gone_on_with_is_the_pretraining(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = make_job(tmp_path / "whole"), make_job(tmp_path / "cut")
+    whole.execute(lambda values: None)
+    monkeypatch.setattr(pretraining, "_CHECKPOINT_SECONDS", 0.0)
+    per_epoch = len(cut.rows) // 12
+
+    def stop(values: object) -> None:
+        if isinstance(values, dict) and values.get("done") == 2 * per_epoch - 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cut.execute(stop)
+    assert not cut.done
+    updates: list[int] = []
+    cut.execute(lambda values: updates.append(values["done"]) if "done" in values else None)
+
+    assert updates[0] == per_epoch + 1
+    assert cut.done
+    assert (cut.folder / "backbone.safetensors").read_bytes() == (whole.folder / "backbone.safetensors").read_bytes()
+    logs = [read_log(job) for job in (cut, whole)]
+    for line in (*logs[0], *logs[1]):
+        line.pop("seconds")
+    assert logs[0] == logs[1]
+    assert [line["epoch"] for line in logs[0]] == [1, 2, 3]
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    job.folder.mkdir(parents=True)
+    (job.folder / "last.ckpt").write_bytes(b"not a checkpoint")
+
+    with pytest.raises(RunError, match=r"last\.ckpt is damaged; delete it to start this pretraining anew"):
+        job.execute(lambda values: None)
+
+
+def test_a_checkpoint_of_another_job_is_not_used(tmp_path: Path) -> None:
+    other = make_job(tmp_path, learning_rate=1e-2)
+    other.execute(lambda values: None)
+    job = make_job(tmp_path)
+    assert not job.done
+    updates: list[int] = []
+
+    job.execute(lambda values: updates.append(values["done"]) if "done" in values else None)
+
+    assert updates[0] == 1
+    assert job.done
+
+
+def test_views_do_not_depend_on_the_chunks_beside_them(tmp_path: Path) -> None:
+    job = make_job(tmp_path, batch_size=12)
+    worker = pretraining._Pretraining(job, lambda values: None)
+
+    views = worker._views(1)["images"]
+
+    images = torch.from_numpy(job.recipe.cache.open().copy()).permute(0, 3, 1, 2)
+    rows = pretraining.shuffled_rows(job.rows, 12, 12, *worker.seed, "order")
+    assert torch.equal(views[::4], images[rows])
+    assert torch.equal(views[1::4], torch.rot90(images[rows], 1, (2, 3)))
+
+
+def test_weights_are_saved_as_timm_names_them(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+
+    job.execute(lambda values: None)
+
+    network = job.recipe.backbone.make().build()
+    network.load_state_dict(load_file(job.folder / "backbone.safetensors"), strict=True)
+    config = json.loads((job.folder / "config.json").read_text())
+    assert config["architecture"] == "test_resnet"
+    assert config["num_features"] == network.head_hidden_size
+    assert config["sslkit"]["preprocessing"] == {"size": 32, "crop": "fundus"}
+
+
+def test_rotation_falls_below_chance_loss(tmp_path: Path) -> None:
+    job = make_job(tmp_path, epochs=12, learning_rate=3e-3)
+
+    job.execute(lambda values: None)
+
+    losses = [line["loss"] for line in read_log(job)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_identity_holds_the_budget_and_the_images(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+
+    assert replace(job, rows=job.rows[1:]).identity != job.identity
+    assert make_job(tmp_path / "elsewhere").identity == job.identity
+    assert make_job(tmp_path, epochs=4).identity != job.identity

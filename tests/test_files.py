@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sslkit.files import write_atomically, write_csv, write_json, write_text
+
+
+def test_folders_are_made_and_the_file_is_readable_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c.bin"
+    write_atomically(path, lambda file: file.write(b"\x00\xff"))
+    assert path.read_bytes() == b"\x00\xff"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [entry.name for entry in path.parent.iterdir()] == ["c.bin"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "result.json"
+    write_text(path, "old")
+
+    def fail(file: BinaryIO) -> None:
+        file.write(b"half")
+        raise error
+
+    with pytest.raises(error):
+        write_atomically(path, fail)
+    assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"]
+
+
+def test_the_file_is_not_there_until_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    seen = []
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"whole")
+        file.flush()
+        seen.append(path.exists())
+
+    write_atomically(path, write)
+    assert seen == [False]
+    assert path.read_text() == "whole"
+
+
+def test_a_folder_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_text(tmp_path / "taken", "text")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]
+
+
+def test_json_keeps_the_order_of_keys_and_letters(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"z": 1, "a": [0.1, None, True], "Gefäß": "é"})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert text.index('"z"') < text.index('"a"') < text.index('"Gefäß": "é"')
+    assert text.endswith("}\n")
+    assert json.loads(text) == {"z": 1, "a": [0.1, None, True], "Gefäß": "é"}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_json_that_other_programs_refuse_is_not_written(tmp_path: Path, number: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"loss": number})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table(tmp_path: Path) -> None:
+    rows = [{"id": 'a,"b"', "qwk": 0.1 + 0.2, "n": 3}, {"id": "c", "qwk": None}]
+    write_csv(tmp_path / "a.csv", ["id", "qwk", "n"], rows)
+    assert (tmp_path / "a.csv").read_bytes() == b'id,qwk,n\n"a,""b""",0.30000000000000004,3\nc,,\n'
+
+
+def test_a_table_without_rows_has_a_header(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ["id", "qwk"], [])
+    assert (tmp_path / "a.csv").read_text() == "id,qwk\n"
+
+
+def test_a_column_that_the_table_does_not_have(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fields not in fieldnames: 'qkw'"):
+        write_csv(tmp_path / "a.csv", ["id", "qwk"], [{"id": "a", "qkw": 1}])
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    st.lists(st.tuples(st.text(st.characters(codec="utf-8", exclude_characters="\r\0")), st.floats(allow_nan=False)))
+)
+def test_a_table_reads_back(tmp_path_factory: pytest.TempPathFactory, values: list[tuple[str, float]]) -> None:
+    path = tmp_path_factory.getbasetemp() / "round-trip.csv"
+    write_csv(path, ["text", "number"], [{"text": text, "number": number} for text, number in values])
+    with path.open(encoding="utf-8", newline="") as file:
+        assert [(row["text"], float(row["number"])) for row in csv.DictReader(file)] == values
