@@ -30,6 +30,7 @@ from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
 from sslkit.engine.trainer import Schedule, train
 from sslkit.engine.weights import load_weights
+from sslkit.errors import TrainingDivergedError
 from sslkit.experiment.recipe import Configured, Recipe, digest
 from sslkit.experiment.scoring import score, write_predictions
 from sslkit.files import write_atomically, write_json, write_text
@@ -263,8 +264,13 @@ class _Cell:
     def _test_logits(self) -> torch.Tensor:
         features = self.test_features if self.frozen else self._features(self.job.test_rows)
         with evaluation_mode(self.head):
-            logits: torch.Tensor = self.head(features)
-            return logits.float().cpu()
+            logits: torch.Tensor = self.head(features).float().cpu()
+        if not torch.isfinite(logits).all():
+            raise TrainingDivergedError(
+                "the network's output on the test images is no longer finite; "
+                "try a lower finetuning.learning_rate, a longer warmup, or compute.precision='fp32'"
+            )
+        return logits
 
     def _write(self, logits: torch.Tensor) -> None:
         job, recipe = self.job, self.recipe

@@ -23,6 +23,11 @@ Row = dict[str, Any]
 
 _COORDINATES = ("pretext", "arm", "fraction", "fold", "repetition", "labels", "test_images", "cell")
 
+_SUMMARY = (
+    *("pretext", "arm", "fraction", "n", "undefined", "labels"),
+    *("qwk_min", "qwk_mean", "qwk_max", "qwk_sd"),
+)
+
 
 def read_results(cells: Iterable[CellJob]) -> list[Row]:
     """Return the results of the cells that are done, in their order."""
@@ -34,7 +39,8 @@ def write_results(directory: RunDirectory, rows: Sequence[Row]) -> list[Row]:
     columns = [*_COORDINATES[:-1], *_metrics(rows), "cell"]
     write_csv(directory.results, columns, rows)
     summary = summarise(rows)
-    write_csv(directory.summary, list(summary[0]) if summary else ["pretext", "arm", "fraction"], summary)
+    means = [f"{metric}_mean" for metric in _metrics(rows) if metric != "qwk"]
+    write_csv(directory.summary, [*_SUMMARY, *means], summary)
     return summary
 
 
@@ -111,7 +117,7 @@ def _fit_one(
 
 
 def _metrics(rows: Sequence[Row]) -> list[str]:
-    return [name for name in (rows[0] if rows else {}) if name not in _COORDINATES]
+    return [name for name in (rows[0] if rows else ("qwk", "accuracy")) if name not in _COORDINATES]
 
 
 def _by_fold(cells: Sequence[Row], metric: str) -> list[float]:
