@@ -62,9 +62,10 @@ def render(what: str, name: str = "") -> str:
     Raises:
         ValueError: if there is no such reference.
     """
+    tables: dict[str, type[BaseModel]] = {"run": RunConfig, **toolkit_tables()}
     match what:
-        case "table" if name in ("run", *toolkit_tables()):
-            return _table_of({"run": RunConfig, **toolkit_tables()}[name])
+        case "table" if name in tables:
+            return _table_of(tables[name])
         case "plugins" if name in KINDS:
             return "\n\n".join(_plugin(plugin) for plugin in own_plugins() if plugin.kind == name)
         case "commands":
@@ -97,7 +98,9 @@ def toolkit_tables() -> dict[str, type[PluginConfig]]:
 
 
 def _plugin(plugin: PluginInfo) -> str:
-    return f"### `{plugin.name}` {{ #{plugin.kind}-{plugin.name} }}\n\n{plugin.summary}\n\n{_table_of(plugin.cls.Config)}"
+    return (
+        f"### `{plugin.name}` {{ #{plugin.kind}-{plugin.name} }}\n\n{plugin.summary}\n\n{_table_of(plugin.cls.Config)}"
+    )
 
 
 def _table_of(model: type[BaseModel]) -> str:

@@ -147,6 +147,7 @@ class _Cell:
         settings = self.recipe.finetuning
         self.frozen = job.arm in FROZEN_ARMS
         self.head_updates = settings.updates if self.frozen else settings.head_updates
+        # The last of these is the last update, whose logits are the cell's result.
         points = np.linspace(0, settings.updates, settings.evaluations + 1).round().astype(int)[1:]
         self.evaluation_points = frozenset(points.tolist())
         self.curve: list[dict[str, Any]] = []
@@ -162,8 +163,7 @@ class _Cell:
             reestimate_batch_statistics(self.encoder, [self._load(rows) for rows in few])
             self._train_head()
             self._train_everything()
-        logits = self._test_logits()
-        self._write(logits)
+        self._write(self.test_logits)
 
     def _make_encoder(self) -> Encoder:
         recipe, job = self.recipe, self.job
@@ -251,8 +251,8 @@ class _Cell:
         train(step, optimizer, schedule, seed=(*self.seed, name), on_update=on_update)
 
     def _evaluate(self, done: int, phase: str, learning_rate: float) -> None:
-        logits = self._test_logits()
-        scores = score(self.head, logits, self.recipe.grades[self.job.test_rows])
+        self.test_logits = self._test_logits()
+        scores = score(self.head, self.test_logits, self.recipe.grades[self.job.test_rows])
         point = {"phase": phase, "loss": float(np.mean(self.losses)), "learning_rate": learning_rate}
         self.curve.append({"update": done, **point, "qwk": scores["qwk"], "accuracy": scores["accuracy"]})
         self.losses.clear()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from sslkit.files import write_text
 from sslkit.report.figures import Drawing, draw_confusion, draw_convergence, draw_pretraining, draw_scores
 from sslkit.report.markup import NOTHING, Markup, element, join
 from sslkit.report.sections.opening import facts, headline, opening, title
@@ -36,11 +36,14 @@ def write_report(run_directory: Path) -> Path:
     run = read_run(run_directory)
     page, drawings = _page(run)
     folder = run_directory / "report"
-    folder.mkdir(exist_ok=True)
     for drawing in drawings:
-        _write(folder / f"{drawing.name}.svg", drawing.standalone)
+        write_text(folder / f"{drawing.name}.svg", drawing.standalone)
     index = folder / "index.html"
-    _write(index, page)
+    write_text(index, page)
+    drawn = {f"{drawing.name}.svg" for drawing in drawings}
+    for earlier in folder.glob("*.svg"):
+        if earlier.name not in drawn:  # of arms or shares that the run has no more
+            earlier.unlink()
     return index
 
 
@@ -144,12 +147,3 @@ def _panels(drawings: Sequence[Drawing]) -> Markup:
     return element(
         "div", *(element("figure", element("figcaption", d.title), d.inline) for d in drawings), class_="panels"
     )
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

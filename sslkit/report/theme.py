@@ -37,8 +37,7 @@ h3 { font-size: 1.05rem; font-weight: 620; margin: 32px 0 8px; }
 p { margin: 0 0 12px; max-width: 46rem; }
 a { color: var(--accent); text-underline-offset: 0.2em; }
 a:focus-visible, summary:focus-visible, .scroll:focus-visible {
-  outline: 2px solid var(--accent); outline-offset: 2px;;
-  
+  outline: 2px solid var(--accent); outline-offset: 2px;
 }
 .eyebrow { color: var(--muted); font-size: 0.85rem; letter-spacing: 0.02em; margin: 0 0 8px; }
 .lead { font-size: 1.1rem; color: var(--muted); margin-bottom: 20px; }

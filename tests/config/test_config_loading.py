@@ -319,12 +319,37 @@ def test_several_mistakes_are_told_together() -> None:
 
 # What holds for whatever is written
 
+
+def attempt(*overrides: str, **changes: Any) -> RunConfig | ConfigError:
+    try:
+        return parse(*overrides, **changes)
+    except ConfigError as error:
+        return error
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
 NAMES = st.sampled_from([*RunConfig.model_fields, "name", "epochs", "updates", "label_fractions", "arms", "workers"])
+WRITABLE = st.text(st.characters(codec="utf-8"))
+VALID = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.just("a study"),
+        "seed": st.integers(0),
+        "dataset": st.dictionaries(WRITABLE, WRITABLE | st.floats(0, 1) | st.lists(st.integers()), max_size=3).map(
+            lambda t: t | {"name": "csv"}
+        ),
+        "images": st.fixed_dictionaries(
+            {}, optional={"size": st.integers(1), "crop": st.sampled_from(["fundus", "none"])}
+        ),
+        "pretraining": st.fixed_dictionaries({"learning_rate": st.floats(1e-9, 1)}),
+        "evaluation": st.fixed_dictionaries({"label_fractions": st.lists(st.floats(1e-3, 1), min_size=1, unique=True)}),
+        "compute": st.fixed_dictionaries({"workers": st.just("auto") | st.integers(1)}),
+    },
+)
 LIKELY = st.dictionaries(NAMES, JSON | st.dictionaries(NAMES | st.text(), JSON, max_size=4), max_size=5)
 
 
@@ -337,12 +362,7 @@ LIKELY = st.dictionaries(NAMES, JSON | st.dictionaries(NAMES | st.text(), JSON, 
 @example({"name": "\ud800"})
 @settings(deadline=None, max_examples=300)
 def test_any_values_are_a_configuration_or_a_configuration_error(changes: dict[str, Any]) -> None:
-    try:
-        config = parse(**changes)
-    except ConfigError as error:
-        assert str(error)
-    else:
-        assert isinstance(config, RunConfig)
+    assert isinstance(attempt(**changes), RunConfig | ConfigError)
 
 
 @given(st.text() | st.builds("{}.{}={}".format, NAMES, NAMES, st.text()))
@@ -351,20 +371,12 @@ def test_any_values_are_a_configuration_or_a_configuration_error(changes: dict[s
 @example("name=\udcff")
 @settings(deadline=None, max_examples=300)
 def test_any_override_is_used_or_refused(override: str) -> None:
-    try:
-        config = parse(override)
-    except ConfigError as error:
-        assert str(error)
-    else:
-        assert isinstance(config, RunConfig)
+    assert isinstance(attempt(override), RunConfig | ConfigError)
 
 
-@given(LIKELY)
+@given(VALID)
 @settings(deadline=None)
 def test_a_configuration_survives_being_written(changes: dict[str, Any]) -> None:
-    try:
-        config = parse(**changes)
-    except ConfigError:
-        config = parse(name="study")
+    config = parse(**changes)
     plain = config.model_dump(mode="json", exclude_none=True)
     assert parse_config(tomllib.loads(to_toml(plain)), root=Path("/data")) == config

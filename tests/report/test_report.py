@@ -289,3 +289,15 @@ def test_provenance_and_data_are_echoed(small_report: Path) -> None:
     assert ["Mild", "370", "10.1 %", ""] in page.rows
     assert ["backbone", "densenet121", "sslkit", "0.1.0"] in page.rows
     assert "Synthetic fundus photographs: the figures say nothing about patients." in page.text
+
+
+def test_figures_of_an_earlier_report_do_not_stay(tmp_path: Path) -> None:
+    root = write_run(tmp_path / "run")
+    (root / "report").mkdir(exist_ok=True)
+    (root / "report" / "convergence-3.svg").write_text("<svg/>")
+    (root / "report" / "notes.txt").write_text("mine")
+
+    write_report(root)
+
+    assert not (root / "report" / "convergence-3.svg").exists()
+    assert (root / "report" / "notes.txt").exists()

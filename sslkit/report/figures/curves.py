@@ -20,6 +20,10 @@ Curve = Mapping[float, float]
 """A metric by update or by epoch."""
 
 
+_NO_METRICS = ("epoch", "update", "learning_rate", "seconds")
+"""What a log tells of an epoch beside its loss and the task's metrics."""
+
+
 def draw_convergence(run: Run) -> list[Drawing]:
     """Draw QWK and accuracy against updates, the mean over the cells of each line; one drawing a share of the labels.
 
@@ -81,9 +85,7 @@ def draw_pretraining(run: Run) -> dict[str, list[Drawing]]:
         folds = {path.name: read_curve(path / "metrics.jsonl") for path in sorted(task.iterdir())}
         folds = {fold: curve for fold, curve in folds.items() if curve}
         names = dict.fromkeys(key for curve in folds.values() for row in curve if "epoch" in row for key in row)
-        metrics = sorted(
-            (name for name in names if name not in ("epoch", "update", "learning_rate")), key=lambda n: n != "loss"
-        )
+        metrics = sorted((name for name in names if name not in _NO_METRICS), key=lambda name: name != "loss")
         if metrics:
             colour = next((styles[line].colour for line in run.lines if line.pretext == task.name), SERIES[0])
             style = LineStyle(colour, "o", "solid")

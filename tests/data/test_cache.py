@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import re
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from counted_images import CountedImages
+from forking import warm_context
+from PIL import Image
+
+from sslkit.data.cache import ImageCache, Preprocessing, build_cache, content_key, default_cache_root
+from sslkit.errors import RunError
+
+SMALL = Preprocessing(8, "center")
+NUM_IMAGES = 20  # more than a chunk
+
+
+@pytest.fixture(scope="module")
+def context() -> BaseContext:
+    return warm_context()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> CountedImages:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for row in range(NUM_IMAGES):
+        pixels = rng.integers(0, 256, (16 + row, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{row:02d}.png")
+    return CountedImages(folder, tmp_path / "log")
+
+
+def build(images: CountedImages, root: Path, context: BaseContext, **options: Any) -> ImageCache:
+    options = {"preprocessing": SMALL, "workers": 2, **options}
+    return build_cache(images, images.records(), root=root, context=context, **options)
+
+
+def caches(root: Path) -> list[str]:
+    return sorted(entry.name for entry in (root / "images").iterdir())
+
+
+def test_each_row_is_its_image_and_a_second_call_reads_none(
+    images: CountedImages, tmp_path: Path, context: BaseContext
+) -> None:
+    (images.folder / "pixels").write_bytes(b"pixels")
+    records = images.records()
+    seen: list[tuple[int, int]] = []
+    cache = build(images, tmp_path / "cache", context, progress=lambda *counts: seen.append(counts))
+    assert images.reads() == [record.id for record in records]
+    assert sorted(seen) in ([(5, 21), (21, 21)], [(16, 21), (21, 21)])
+    assert cache.unreadable == {}
+    assert cache.folder.parent == tmp_path / "cache" / "images"
+
+    rows = cache.open()
+    assert (rows.shape, rows.dtype, rows.flags.writeable) == ((21, 8, 8, 3), np.uint8, False)
+    images.log.unlink()
+    seen.clear()
+    again = build(images, tmp_path / "cache", context, progress=lambda *counts: seen.append(counts))
+    assert (again, images.reads(), seen) == (cache, [], [(21, 21)])
+    for row, record in enumerate(records):
+        np.testing.assert_array_equal(rows[row], SMALL.apply(images.read(record)))
+    assert len({row.tobytes() for row in rows}) == 21
+    assert caches(tmp_path / "cache") == [cache.folder.name]
+
+
+def test_one_process_gives_the_same_rows_as_several(
+    images: CountedImages, tmp_path: Path, context: BaseContext
+) -> None:
+    one, several = (build(images, tmp_path / str(workers), context, workers=workers) for workers in (1, 3))
+    assert one.folder.name == several.folder.name
+    assert (one.folder / "images.npy").read_bytes() == (several.folder / "images.npy").read_bytes()
+
+
+def test_unreadable_images_are_named_and_the_rest_are_right(
+    images: CountedImages, tmp_path: Path, context: BaseContext
+) -> None:
+    (images.folder / "03.png").write_bytes(b"no image")
+    (images.folder / "05.png").write_bytes(b"refuse")
+    (images.folder / "17.png").write_bytes((images.folder / "17.png").read_bytes()[:200])
+    (images.folder / "18.png").unlink()
+    (images.folder / "18.png").symlink_to("nothing")
+    cache = build(images, tmp_path / "cache", context)
+    assert list(cache.unreadable) == [3, 5, 17, 18]
+    assert cache.unreadable[5] == "05.png is refused"
+    assert re.search(r"No such file or directory: '.*18\.png'", cache.unreadable[18])
+    assert all(reason and "\n" not in reason for reason in cache.unreadable.values())
+    rows = cache.open()
+    for row, record in enumerate(images.records()):
+        expected = np.zeros((8, 8, 3)) if row in cache.unreadable else SMALL.apply(images.read(record))
+        np.testing.assert_array_equal(rows[row], expected)
+    assert build(images, tmp_path / "cache", context) == cache
+
+
+def test_an_image_that_was_mended_is_decoded(images: CountedImages, tmp_path: Path, context: BaseContext) -> None:
+    whole = (images.folder / "03.png").read_bytes()
+    (images.folder / "03.png").unlink()
+    (images.folder / "03.png").symlink_to("nothing")
+    assert list(build(images, tmp_path / "cache", context).unreadable) == [3]
+    (images.folder / "03.png").unlink()
+    (images.folder / "03.png").write_bytes(whole)
+    assert build(images, tmp_path / "cache", context).unreadable == {}
+
+
+def test_the_key_is_the_content_and_what_is_done_to_it() -> None:
+    keys = [
+        content_key(["a", "b"], Preprocessing(8, "center")),
+        content_key(["a", "c"], Preprocessing(8, "center")),
+        content_key(["b", "a"], Preprocessing(8, "center")),
+        content_key(["ab"], Preprocessing(8, "center")),
+        content_key(["a", "b"], Preprocessing(9, "center")),
+        content_key(["a", "b"], Preprocessing(8, "fundus")),
+        content_key(["a", "b"], Preprocessing(8, "none")),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert content_key(("a", "b"), Preprocessing(8, "center")) == keys[0]
+
+
+def test_changed_content_is_another_cache_and_another_name_is_not(
+    images: CountedImages, tmp_path: Path, context: BaseContext
+) -> None:
+    first = build(images, tmp_path / "cache", context)
+    images.folder.rename(tmp_path / "moved")
+    moved = CountedImages(tmp_path / "moved", images.log)
+    assert build(moved, tmp_path / "cache", context) == first
+    (tmp_path / "moved" / "00.png").write_bytes((tmp_path / "moved" / "01.png").read_bytes())
+    changed = build(moved, tmp_path / "cache", context)
+    assert caches(tmp_path / "cache") == sorted([first.folder.name, changed.folder.name])
+    rows = changed.open()
+    np.testing.assert_array_equal(rows[0], rows[1])
+    assert not np.array_equal(rows[0], first.open()[0])
+
+
+def test_an_interrupted_build_leaves_nothing(images: CountedImages, tmp_path: Path, context: BaseContext) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(images, tmp_path / "cache", context, progress=interrupt)
+    assert caches(tmp_path / "cache") == []
+    assert build(images, tmp_path / "cache", context).unreadable == {}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_worker_is_an_error_and_leaves_nothing(
+    images: CountedImages, tmp_path: Path, context: BaseContext, workers: int
+) -> None:
+    (images.folder / "00.png").write_bytes(b"kill")
+    message = (
+        r"^a process that decodes images was killed \(out of memory\?\); run the same command again, "
+        r"with --set compute\.workers=1 if it recurs$"
+    )
+    with pytest.raises(RunError, match=message):
+        build(images, tmp_path / "cache", context, workers=workers)
+    assert caches(tmp_path / "cache") == []
+
+
+def test_two_runs_that_build_the_same_cache_both_have_it(
+    images: CountedImages, tmp_path: Path, context: BaseContext
+) -> None:
+    others: list[ImageCache] = []
+
+    def overtake(done: int, total: int) -> None:
+        if done == total:
+            others.append(build(images, tmp_path / "cache", context, workers=1))
+
+    slow = build(images, tmp_path / "cache", context, progress=overtake)
+    assert others == [slow]
+    assert images.reads() == sorted(2 * [record.id for record in images.records()])
+    assert caches(tmp_path / "cache") == [slow.folder.name]
+    np.testing.assert_array_equal(slow.open()[7], SMALL.apply(images.read(images.records()[7])))
+
+
+def test_where_caches_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSLKIT_CACHE", "/tmp/given")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/tmp/xdg")
+    assert default_cache_root() == Path("/tmp/given")
+    monkeypatch.setenv("SSLKIT_CACHE", "")
+    assert default_cache_root() == Path("/tmp/xdg/sslkit")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert default_cache_root() == Path("/home/ann/.cache/sslkit")

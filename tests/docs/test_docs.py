@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import timm
+import torch
+
+import sslkit
+from sslkit import hookspecs, metrics
+from sslkit.cli import cli
+from sslkit.config import RunConfig, parse_config
+from sslkit.experiment.plan import resolve
+from sslkit.experiment.results import summarise
+from sslkit.experiment.running import RunResult
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+WHOLE = {"dataset", "backbone", "pretext", "head"}
+MAIN_JOB = (
+    "python3 -m venv .venv && .venv/bin/pip install --constraint constraints.txt . "
+    "&& .venv/bin/sslkit run examples/dr_rotation.toml --output runs/dr"
+)
+TESTS = "python3 -m venv .venv && .venv/bin/pip install --constraint constraints.txt '.[dev,docs]' && .venv/bin/pytest"
+
+
+@dataclass(frozen=True)
+class Block:
+    page: Path
+    line: int
+    language: str
+    title: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+HOOKS = load("hooks")
+
+
+def rendered(page: Path) -> str:
+    text = page.read_text(encoding="utf-8")
+    return HOOKS.on_page_markdown(text) if page.parent.name == "docs" else text
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    text = rendered(page)
+    for match in re.finditer(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2] or "", match[3])
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+def written_in(*languages: str) -> list[Any]:
+    return [pytest.param(block, id=str(block)) for block in BLOCKS if block.language in languages]
+
+
+def commands_in(block: Block) -> Iterator[list[str]]:
+    for line in block.text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        starts = [place for place, word in enumerate(words) if word.rpartition("/")[2] == "sslkit"]
+        for start in starts:
+            rest = words[start + 1 :]
+            stops = [place for place, word in enumerate(rest) if word in ("&&", "|", ">", ";")]
+            yield rest[: min(stops, default=len(rest))]
+
+
+def parse_command(arguments: list[str]) -> str:
+    """Parse a command line without carrying it out; return the name of the command."""
+    command: click.Command = cli
+    name = "sslkit"
+    while isinstance(command, click.Group):
+        word, *arguments = arguments
+        if word not in command.commands:
+            raise click.UsageError(f"No such command {word!r}")
+        command, name = command.commands[word], f"{name} {word}"
+    command.make_context(name, arguments)
+    return name
+
+
+def test_hooks_of_the_toolkit_have_a_section_each() -> None:
+    hooks = [name for name in vars(hookspecs) if name.startswith("sslkit_")]
+    headings = re.findall(r"^### `(\w+)\((.*)\)`$", (ROOT / "docs" / "plugins.md").read_text(), re.MULTILINE)
+    assert [name for name, _ in headings] == hooks
+    for name, arguments in headings:
+        function = getattr(hookspecs, name)
+        accepted = function.__code__.co_varnames[: function.__code__.co_argcount]
+        assert arguments == ", ".join(accepted)
+
+
+def test_interfaces_and_public_names_are_in_the_references() -> None:
+    pages = (ROOT / "docs" / name for name in ("plugins.md", "reference.md"))
+    shown = {name for page in pages for name in re.findall(r"^::: (.+)$", page.read_text(), re.MULTILINE)}
+    missing = {f"sslkit.{name}" for name in sslkit.__all__ if name != "__version__"} - shown
+    # The module of metrics is rendered whole.
+    assert missing == {"sslkit.quadratic_weighted_kappa"}
+    assert "sslkit.metrics" in shown
+
+
+@pytest.mark.parametrize("name", ["run", *HOOKS.toolkit_tables()])
+def test_keys_of_the_toolkit_are_in_the_configuration_reference(name: str) -> None:
+    model = {"run": RunConfig, **HOOKS.toolkit_tables()}[name]
+    fields = ("name", "seed") if model is RunConfig else tuple(model.model_fields)
+    table = HOOKS.render("table", name)
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(fields)
+    assert table in rendered(ROOT / "docs" / "configuration.md")
+
+
+def test_every_table_of_a_configuration_has_a_section() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    tables = {name for name in RunConfig.model_fields if name not in ("name", "seed")}
+    assert set(re.findall(r"^## `\[(\w+)\]`$", text, re.MULTILINE)) == tables
+
+
+@pytest.mark.parametrize("plugin", HOOKS.own_plugins(), ids=lambda plugin: plugin.name)
+def test_options_of_the_plugins_are_in_the_configuration_reference(plugin: Any) -> None:
+    text = rendered(ROOT / "docs" / "configuration.md")
+    section = text.partition(f"### `{plugin.name}` ")[2].partition("\n#")[0]
+    assert plugin.summary in section
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(plugin.cls.Config.model_fields)
+
+
+def test_reference_shows_bounds_choices_and_defaults() -> None:
+    finetuning, images = HOOKS.render("table", "finetuning"), HOOKS.render("table", "images")
+    assert "| `updates` | whole number, at least 1 | `400` |" in finetuning
+    assert '| `on_unreadable` | `"stop"`, `"skip"` | `"stop"` |' in images
+    assert "| `table` | path | *required* |" in HOOKS.render("plugins", "dataset")
+
+
+@pytest.mark.parametrize(("what", "name"), [("table", "nothing"), ("plugins", "nothing"), ("nothing", "")])
+def test_unknown_references_are_refused(what: str, name: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown reference '{what}' '{name}'"):
+        HOOKS.render(what, name)
+
+
+def test_a_key_that_nothing_describes_is_refused() -> None:
+    class Bare(sslkit.PluginConfig):
+        depth: int = 3
+
+    with pytest.raises(ValueError, match="nothing says what 'depth' of Bare means"):
+        HOOKS._table_of(Bare)
+
+
+@pytest.mark.parametrize(("name", "command"), list(HOOKS.commands(cli)), ids=lambda value: str(value))
+def test_commands_and_their_options_are_in_the_command_reference(name: str, command: click.Command) -> None:
+    section = rendered(ROOT / "docs" / "cli.md").partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    assert (command.help or "").splitlines()[0] in section
+    for parameter in command.params:
+        shown = (
+            parameter.opts if isinstance(parameter, click.Option) else [parameter.make_metavar(click.Context(command))]
+        )
+        assert all(word in section for word in shown)
+
+
+@pytest.mark.parametrize("block", written_in("sh"))
+def test_commands_that_are_shown_exist(block: Block) -> None:
+    known = dict(HOOKS.commands(cli))
+    assert all(parse_command(arguments) in known for arguments in commands_in(block))
+
+
+def test_a_command_that_does_not_exist_would_be_found() -> None:
+    with pytest.raises(click.UsageError, match="No such command"):
+        parse_command(["rnu", "dr.toml"])
+    with pytest.raises(click.UsageError, match="No such option"):
+        parse_command(["run", "dr.toml", "--outptu", "runs"])
+    shown = Block(
+        ROOT / "README.md", 1, "sh", "", "cd x && .venv/bin/sslkit run a \\\n  --dry-run | tail  # sslkit b\n"
+    )
+    assert list(commands_in(shown)) == [["run", "a", "--dry-run"]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_in_running_text_exist(page: Path) -> None:
+    known = dict(HOOKS.commands(cli))
+    groups = {name.rpartition(" ")[0] for name in known} | {"sslkit"}
+    options = {option for command in known.values() for parameter in command.params for option in parameter.opts}
+    prose = re.sub(r"^```.*?^```$", "", rendered(page), flags=re.MULTILINE | re.DOTALL)
+    for code in re.findall(r"`([^`\n]+)`", prose):
+        words = code.split()
+        if words[0] == "sslkit" and len(words) > 1 and not words[1].startswith("-"):
+            assert any(" ".join(words[:length]) in {*known, *groups} for length in (3, 2)), code
+        assert {word for word in words if word.startswith("--")} <= options | {"--help", "--version"}, code
+
+
+@pytest.mark.parametrize("block", written_in("toml"))
+def test_configurations_that_are_shown_are_accepted(block: Block) -> None:
+    tables = tomllib.loads(block.text)
+    if block.title == "pyproject.toml":
+        modules = tables["project"]["entry-points"]["sslkit"].values()
+        assert tables["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"] == [
+            f"{name}.py" for name in modules
+        ]
+        return
+    whole = {key: {"name": name} for key, name in zip(("dataset", "backbone"), ("csv", "densenet121"), strict=True)}
+    whole |= {"pretext": {"name": "rotation"}, "head": {"name": "dr-grade"}}
+    whole["dataset"]["table"] = "labels.csv"
+    config = parse_config(tables if tables.keys() >= WHOLE else {**whole, **tables}, root=ROOT)
+    resolve(config, sslkit.build_registry())
+
+
+@pytest.fixture
+def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on the path, for modules and for what an installer would write of their entry points."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)  # not where a user's own runs/ may stand
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def install(page: Path, folder: Path) -> list[str]:
+    """Write the titled Python blocks of a page as modules, and their entry points; return the modules."""
+    modules = []
+    for block in blocks_of(page):
+        if block.language == "python" and block.title:
+            (folder / block.title).write_text(block.text)
+            modules.append(block.title.removesuffix(".py"))
+        if block.title == "pyproject.toml":
+            project = tomllib.loads(block.text)["project"]
+            info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+            lines = (f"{name} = {module}\n" for name, module in project["entry-points"]["sslkit"].items())
+            (info / "entry_points.txt").write_text("[sslkit]\n" + "".join(lines))
+    return modules
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "```py" in page.read_text()], ids=lambda page: page.name)
+def test_python_that_is_shown_runs(page: Path, plugin_folder: Path) -> None:
+    assert all(block.title for block in blocks_of(page) if block.language == "python")
+    for module in install(page, plugin_folder):
+        import_module(module)
+    text = "".join(block.text for block in blocks_of(page) if block.language == "pycon")
+    test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
+    said: list[str] = []
+    results = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=said.append)
+    assert results.failed == 0, "".join(said)
+
+
+def test_names_of_sslkit_that_python_blocks_use_exist() -> None:
+    used = {
+        name for block in BLOCKS if block.language == "python" for name in re.findall(r"\bsslkit\.(\w+)", block.text)
+    }
+    assert used >= {"run", "predict"}
+    assert used <= set(sslkit.__all__)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/plugins.md"])
+def test_the_pretext_task_that_is_shown_trains(page: str, plugin_folder: Path) -> None:
+    install(ROOT / page, plugin_folder)
+    plugin = sslkit.build_registry().find("pretext-task", "upside-down")
+    assert plugin.origin == "sslkit-upside-down 0.1.0"
+    torch.manual_seed(0)
+    context = sslkit.TaskContext(image_size=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    task = plugin.cls(plugin.cls.Config(), timm.create_model("resnet10t", num_classes=0), context)
+    images = torch.zeros(8, 3, 32, 32, dtype=torch.uint8)
+    images[:, :, :16] = 255
+    views = task.make_views(images, torch.Generator().manual_seed(0))
+    # The upper half is bright exactly where the image was not turned.
+    assert torch.equal(views["images"][:, 0, 0, 0] == 0, views["labels"] == 1)
+    assert set(views["labels"].tolist()) == {0, 1}
+    optimizer = torch.optim.AdamW(task.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(5):
+        output = task(views)
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+        losses.append(output.loss.item())
+    assert losses[-1] < losses[0]
+
+
+def test_the_readme_task_is_short() -> None:
+    (block,) = [block for block in blocks_of(ROOT / "README.md") if block.language == "python"]
+    assert sum(bool(line.strip()) for line in block.text.splitlines()) <= 25
+
+
+def test_the_readme_has_the_two_commands() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert MAIN_JOB in lines
+    assert TESTS in lines
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_resolve(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", rendered(page), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:", target):
+            path = target.partition("#")[0]
+            assert not path or (page.parent / path).exists(), f"{page.name} links to {target}"
+
+
+def test_columns_of_the_tables_are_documented() -> None:
+    scores = metrics.evaluate(np.array([0, 4]), np.array([0, 4]), np.eye(5)[[0, 4]], positive_from=2, num_classes=5)
+    row = {"pretext": "", "arm": "scratch", "fraction": 1.0, "fold": 0, "repetition": 0, "labels": 2, "test_images": 2}
+    (summary,) = summarise([{**row, **scores, "cell": ""}])
+    text = (ROOT / "docs" / "report.md").read_text()
+    results, _, rest = text.partition("### results.csv")[2].partition("### summary.csv")
+    documented = [set(re.findall(r"`(\w+)`", part)) for part in (results, rest.partition("### predictions.csv")[0])]
+    for shown, columns in zip(documented, ([*row, *scores, "cell"], summary), strict=True):
+        assert {name for name in columns if not re.fullmatch(r"recall_[1-9]\w*", name)} <= shown
+
+
+def test_files_of_a_run_are_documented(tiny_run: RunResult) -> None:
+    tree = (ROOT / "docs" / "report.md").read_text().partition("## The run directory")[2].partition("### ")[0]
+    root = tiny_run.directory.root
+    names = {path.name for path in root.rglob("*") if path.is_file() and path.suffix != ".svg"}
+    assert names == {name for name in names if name in tree}
+    assert {"results.csv", "backbone.safetensors", "predictions.csv", "index.html"} <= names
+
+
+def test_the_site_lists_every_page_of_the_manual() -> None:
+    listed = re.findall(r"^  - [^:]+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))
+
+
+def test_docstrings_with_an_example_become_code() -> None:
+    griffe = pytest.importorskip("griffe")
+    docstring = "Do it.\n\nExample:\n    >>> 1\n    1\n"
+    function = griffe.Function("f", docstring=griffe.Docstring(docstring))
+    load("docstrings").ExampleSections().on_object(obj=function)
+    assert [section.kind.value for section in function.docstring.parse("google")] == ["text", "examples"]

@@ -1,0 +1,84 @@
+"""Small jobs for executors, importable by worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sslkit import Reporter
+from sslkit.errors import TrainingDivergedError
+
+
+@dataclass(frozen=True)
+class Note:
+    """Writes that it began, waits, and writes that it ended."""
+
+    id: str
+    log: Path
+    after: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def execute(self, report: Reporter) -> None:
+        for word in ("begins", "ends"):
+            with self.log.open("a") as log:
+                log.write(f"{self.id} {word}\n")
+            time.sleep(self.seconds if word == "begins" else 0)
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Ends in one of the ways in which a job can fail."""
+
+    id: str
+    how: str
+    after: tuple[str, ...] = ()
+
+    def execute(self, report: Reporter) -> None:
+        report({"about to": self.how})
+        match self.how:
+            case "raise":
+                raise KeyError("a plugin's own mistake")
+            case "diverge":
+                raise TrainingDivergedError("the loss is nan at update 3; lower the learning rate")
+            case "be killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "exit":
+                sys.exit(3)
+            case "vanish":
+                os._exit(0)
+
+
+@dataclass(frozen=True)
+class Tell:
+    """Reports its progress and what its process is like."""
+
+    rows: npt.NDArray[np.int64]
+    id: str
+    after: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def execute(self, report: Reporter) -> None:
+        time.sleep(self.seconds)
+        for done in range(1, 4):
+            report({"done": done, "total": 3})
+        report({"threads": torch.get_num_threads(), "process": os.getpid(), "sum": int(self.rows.sum())})
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Waits until it is ended."""
+
+    id: str
+    after: tuple[str, ...] = ()
+
+    def execute(self, report: Reporter) -> None:
+        report({"process": os.getpid()})
+        time.sleep(60)

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from forking import warm_context
+from jobs import Fail, Note, Tell, Wait
+
+from sslkit import Job, JobObserver, PluginConfig
+from sslkit_local import Local, sslkit_executors
+
+pytestmark = pytest.mark.usefixtures("_warm")
+
+
+@pytest.fixture(scope="module")
+def _warm() -> None:
+    warm_context()
+
+
+class Heard(JobObserver):
+    """Keeps what an executor tells, in its order."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+        self.reasons: dict[str, str] = {}
+        self.progress: dict[str, list[dict[str, Any]]] = {}
+
+    def started(self, job: Job) -> None:
+        self.events.append(("started", job.id))
+
+    def progressed(self, job: Job, values: Mapping[str, Any]) -> None:
+        self.progress.setdefault(job.id, []).append(dict(values))
+
+    def finished(self, job: Job) -> None:
+        self.events.append(("finished", job.id))
+
+    def failed(self, job: Job, reason: str) -> None:
+        self.events.append(("failed", job.id))
+        self.reasons[job.id] = reason
+
+    def all(self, event: str) -> set[str]:
+        return {name for kind, name in self.events if kind == event}
+
+
+def run(jobs: Sequence[Job], workers: int = 2) -> Heard:
+    heard = Heard()
+    Local(PluginConfig()).run(jobs, workers, heard)
+    return heard
+
+
+def lines(log: Path) -> list[str]:
+    return log.read_text().splitlines()
+
+
+def test_the_hook_returns_the_class() -> None:
+    assert list(sslkit_executors()) == [Local]
+    assert Local.name == "local"
+
+
+def test_without_jobs_nothing_happens() -> None:
+    assert run([]).events == []
+
+
+def test_a_job_begins_when_those_it_waits_for_have_ended(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    jobs = [Note("c", log, ("a", "b")), Note("b", log, ("a",)), Note("a", log, seconds=0.1), Note("d", log, ("b",))]
+    heard = run(jobs, workers=4)
+    assert lines(log)[:4] == ["a begins", "a ends", "b begins", "b ends"]
+    assert heard.events[:4] == [("started", "a"), ("finished", "a"), ("started", "b"), ("finished", "b")]
+    assert heard.all("finished") == {"a", "b", "c", "d"}
+
+
+def test_what_a_job_waits_for_may_be_done_already(tmp_path: Path) -> None:
+    assert run([Note("a", tmp_path / "log", ("pretraining/done",))]).all("finished") == {"a"}
+
+
+def test_jobs_begin_in_the_order_given_where_nothing_else_is_asked(tmp_path: Path) -> None:
+    run([Note(name, tmp_path / "log") for name in "dbca"], workers=1)
+    assert lines(tmp_path / "log") == [f"{name} {word}" for name in "dbca" for word in ("begins", "ends")]
+
+
+def test_no_more_jobs_run_at_a_time_than_workers(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    run([Note(str(number), log, seconds=0.15) for number in range(6)], workers=3)
+    running, most = 0, 0
+    for line in lines(log):
+        running += 1 if line.endswith("begins") else -1
+        most = max(most, running)
+    assert most == 3
+
+
+def test_progress_arrives_and_each_job_is_a_process_of_one_thread() -> None:
+    # The jobs hold arrays, which have no truth value when they are compared.
+    jobs = [Tell(np.arange(number + 2), str(number), seconds=0.3 / (number + 1)) for number in range(3)]
+    heard = run(jobs)
+    assert heard.all("finished") == {"0", "1", "2"}
+    last = [heard.progress[job.id].pop() for job in jobs]
+    assert [values["sum"] for values in last] == [1, 3, 6]
+    assert [values["threads"] for values in last] == [1, 1, 1]
+    assert len({os.getpid(), *(values["process"] for values in last)}) == 4
+    assert all(heard.progress[job.id] == [{"done": done, "total": 3} for done in (1, 2, 3)] for job in jobs)
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("raise", r"\ATraceback \(most recent call last\):\n(.*\n)+KeyError: \"a plugin's own mistake\"\n\Z"),
+        ("diverge", r"\Athe loss is nan at update 3; lower the learning rate\Z"),
+        ("be killed", r"\Aits process was killed by SIGKILL \(out of memory\?\); run the same command again\Z"),
+        ("exit", r"\Aits process ended with status 3 before its result stood; run the same command again\Z"),
+        ("vanish", r"\Aits process ended with status 0 before its result stood; run the same command again\Z"),
+    ],
+    ids=["raise", "diverge", "be killed", "exit", "vanish"],
+)
+def test_a_job_that_fails_takes_no_other_with_it(tmp_path: Path, how: str, reason: str) -> None:
+    log = tmp_path / "log"
+    heard = run([Note("a", log, seconds=0.1), Fail("bad", how), Note("b", log), Note("c", log, ("a", "b"))])
+    assert heard.all("finished") == {"a", "b", "c"}
+    assert heard.all("failed") == {"bad"}
+    assert heard.progress["bad"] == [{"about to": how}]
+    assert re.match(reason, heard.reasons["bad"])
+
+
+def test_what_needs_a_failed_job_is_not_run_and_is_told_which_failed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    jobs = [
+        Note("good", log),
+        Fail("bad", "be killed"),
+        Fail("worse", "diverge"),
+        Note("one", log, ("good", "bad")),
+        Note("both", log, ("worse", "good", "bad")),
+        Note("chained", log, ("good", "one")),
+        Note("free", log, ("good",)),
+    ]
+    heard = run(jobs, workers=1)
+    assert {name: heard.reasons[name] for name in ("one", "both", "chained")} == {
+        "one": "not run: it needs bad, which failed",
+        "both": "not run: it needs bad, which failed",
+        "chained": "not run: it needs bad, which failed",
+    }
+    assert heard.all("started") == heard.all("finished") | {"bad", "worse"} == {"good", "free", "bad", "worse"}
+    assert sorted(lines(log)) == ["free begins", "free ends", "good begins", "good ends"]
+
+
+def test_a_run_ends_when_all_that_is_left_needs_a_failed_job(tmp_path: Path) -> None:
+    jobs = [Fail("a", "raise"), *(Note(name, tmp_path / "log", (before,)) for before, name in ("ab", "bc", "cd"))]
+    heard = run(jobs)
+    assert heard.events == [("started", "a"), *(("failed", name) for name in "abcd")]
+    assert heard.reasons["d"] == "not run: it needs a, which failed"
+
+
+def test_jobs_that_wait_for_one_another_are_refused(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with pytest.raises(ValueError, match=r"^the jobs a, b wait for one another$"):
+        run([Note("a", log, ("b",)), Note("b", log, ("a",)), Note("c", log)])
+    assert lines(log) == ["c begins", "c ends"]
+
+
+def test_an_interrupt_ends_the_jobs_that_run() -> None:
+    class Interrupting(Heard):
+        def progressed(self, job: Job, values: Mapping[str, Any]) -> None:
+            super().progressed(job, values)
+            if len(self.progress) == 2:
+                raise KeyboardInterrupt
+
+    heard = Interrupting()
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        Local(PluginConfig()).run([Wait("a"), Wait("b"), Wait("c")], 2, heard)
+    assert time.perf_counter() - start < 20
+    for name in ("a", "b"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(heard.progress[name][0]["process"], 0)
+    assert heard.all("started") == {"a", "b"}
