@@ -23,26 +23,6 @@ from sslkit.registry import KINDS, PluginInfo, Registry
 
 _MARK = re.compile(r"^<!-- reference: (\w+)(?: ([\w-]+))? -->$", re.MULTILINE)
 
-_MEANINGS = {
-    "RunConfig.name": "Name of the run: heads the report, and names the run directory where none is given. "
-    "Letters, digits, spaces, dots, hyphens and underscores.",
-    "RunConfig.seed": "Every draw of the run derives from it.",
-    "PretrainingConfig.epochs": "Passes over the images.",
-    "PretrainingConfig.learning_rate": "Peak of the learning rate, which then falls to zero along half a cosine.",
-    "PretrainingConfig.weight_decay": "Of AdamW; biases and normalisation layers are not decayed.",
-    "FinetuningConfig.batch_size": "Images a batch, from an endless shuffled stream of the labelled images.",
-    "FinetuningConfig.learning_rate": "Peak of the learning rate while the whole network is trained.",
-    "FinetuningConfig.weight_decay": "Of AdamW; biases and normalisation layers are not decayed.",
-    "EvaluationConfig.label_fractions": "Shares of each fold's labels; put in ascending order.",
-    "EvaluationConfig.folds": "Parts that the groups are dealt to; each is tested once.",
-    "EvaluationConfig.repetitions": "Orders of labels, and seeds of training, that are drawn for each fold.",
-    "EvaluationConfig.arms": "Where the encoder's initial weights come from; see Concepts.",
-    "ComputeConfig.device": "`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `auto` takes an accelerator where there is one.",
-    "ComputeConfig.executor": "The executor plugin that carries out the jobs.",
-    "ComputeConfig.compile": "Put networks through `torch.compile`.",
-}
-"""What keys mean whose field has no description; a description in the schema goes first."""
-
 _NOUNS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 _BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
@@ -111,7 +91,7 @@ def _table_of(model: type[BaseModel]) -> str:
     for key, field in schema.get("properties", {}).items():
         if model is RunConfig and key not in ("name", "seed"):
             continue
-        meaning = field.get("description") or described.get(key) or _MEANINGS.get(f"{model.__name__}.{key}")
+        meaning = field.get("description") or described.get(key)
         if not meaning:
             raise ValueError(f"nothing says what {key!r} of {model.__name__} means; describe the field")
         default = "*required*" if key in required else _literal(field.get("default"))

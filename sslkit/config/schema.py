@@ -15,6 +15,9 @@ Rate = Annotated[float, Field(gt=0, le=10)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
+_WEIGHT_DECAY = Field(0.01, ge=0, description="Of AdamW; biases and normalisation layers are not decayed.")
+
+
 class PluginTable(BaseModel):
     """A plugin's name and, beside it, the plugin's own options."""
 
@@ -50,10 +53,10 @@ class ImagesConfig(PluginConfig):
 class PretrainingConfig(PluginConfig):
     """How a pretext task trains the backbone."""
 
-    epochs: Positive = 200
+    epochs: Positive = Field(200, description="Passes over the images.")
     batch_size: Positive = Field(32, description="Images a batch; a task may make several views of each.")
-    learning_rate: Rate = 1e-5
-    weight_decay: float = Field(0.01, ge=0)
+    learning_rate: Rate = Field(1e-5, description="Peak of the learning rate, which then falls to zero by a cosine.")
+    weight_decay: float = _WEIGHT_DECAY
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the updates over which the learning rate rises.")
     images: Literal["train-folds", "all"] = Field(
         "train-folds",
@@ -67,10 +70,10 @@ class FinetuningConfig(PluginConfig):
 
     updates: Positive = Field(400, description="Updates in all; the same for every share of labels.")
     head_updates: int = Field(60, ge=0, validate_default=True, description="Of them, those that train the head alone.")
-    batch_size: Positive = 32
-    learning_rate: Rate = 5e-5
-    head_learning_rate: Rate = Field(1e-3, description="Learning rate while the head is trained alone.")
-    weight_decay: float = Field(0.01, ge=0)
+    batch_size: Positive = Field(32, description="Images a batch, from an endless shuffled stream of the labels.")
+    learning_rate: Rate = Field(5e-5, description="Peak of the learning rate while the whole network is trained.")
+    head_learning_rate: Rate = Field(1e-3, description="Peak of the learning rate while the head is trained alone.")
+    weight_decay: float = _WEIGHT_DECAY
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of a phase's updates over which the learning rate rises.")
     augment: Literal["flips-turns", "flips", "none"] = Field("flips-turns", description="Augmentation of each batch.")
     evaluations: Positive = Field(
@@ -89,10 +92,14 @@ class FinetuningConfig(PluginConfig):
 class EvaluationConfig(PluginConfig):
     """Which cells are computed."""
 
-    label_fractions: tuple[Fraction, ...] = Field((0.05, 0.1, 0.25, 0.5, 1.0), min_length=1)
-    folds: int = Field(5, ge=2)
-    repetitions: Positive = 1
-    arms: tuple[Arm, ...] = Field(("pretrained", "scratch"), min_length=1)
+    label_fractions: tuple[Fraction, ...] = Field(
+        (0.05, 0.1, 0.25, 0.5, 1.0), min_length=1, description="Shares of each fold's labels; put in ascending order."
+    )
+    folds: int = Field(5, ge=2, description="Parts that the groups are dealt to; each is tested once.")
+    repetitions: Positive = Field(1, description="Orders of labels, and seeds of training, drawn for each fold.")
+    arms: tuple[Arm, ...] = Field(
+        ("pretrained", "scratch"), min_length=1, description="Where the encoder's initial weights come from."
+    )
 
     @field_validator("label_fractions", "arms")
     @classmethod
@@ -110,11 +117,15 @@ class EvaluationConfig(PluginConfig):
 class ComputeConfig(PluginConfig):
     """Where and how it is computed; workers and executor never change a result."""
 
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'; 'auto' takes an accelerator where there is one.",
+    )
     precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="'auto': bf16 where the hardware has it.")
     workers: Positive | Literal["auto"] = Field("auto", description="Jobs at a time; 'auto': one a core.")
-    executor: str = "local"
-    compile: bool = False
+    executor: str = Field("local", description="The executor plugin that carries out the jobs.")
+    compile: bool = Field(False, description="Put networks through torch.compile.")
 
 
 def _as_list(value: Any) -> Any:
@@ -124,8 +135,12 @@ def _as_list(value: Any) -> Any:
 class RunConfig(PluginConfig):
     """A whole run, as a TOML file describes it."""
 
-    name: str = Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")
-    seed: int = Field(0, ge=0)
+    name: str = Field(
+        "study",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$",
+        description="Heads the report, and names the run directory where none is given.",
+    )
+    seed: int = Field(0, ge=0, description="Every draw of the run derives from it.")
     dataset: PluginTable
     images: ImagesConfig = ImagesConfig()
     backbone: PluginTable

@@ -291,9 +291,9 @@ def test_provenance_and_data_are_echoed(small_report: Path) -> None:
     assert "Synthetic fundus photographs: the figures say nothing about patients." in page.text
 
 
-def test_figures_of_an_earlier_report_do_not_stay(tmp_path: Path) -> None:
-    root = write_run(tmp_path / "run")
-    (root / "report").mkdir(exist_ok=True)
+def test_figures_of_an_earlier_report_do_not_stay(make_run: Callable[..., Path]) -> None:
+    root = make_run()
+    (root / "report").mkdir()
     (root / "report" / "convergence-3.svg").write_text("<svg/>")
     (root / "report" / "notes.txt").write_text("mine")
 
