@@ -139,3 +139,9 @@ def test_the_digest_tells_an_image_from_a_group_of_its_name() -> None:
     alone = manifest(Record("P1"), Record("b", group="P1"))
     together = manifest(Record("P1", group="P1"), Record("b", group="P1"))
     assert alone.digest() != together.digest()
+
+
+@pytest.mark.parametrize("name", ["eye\rball.png", "eye\udce9.png"])
+def test_a_name_that_no_table_can_hold_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match=r"the image 'eye.*has a name that no table can hold; rename its file"):
+        manifest(Record(name))
