@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from sslkit.calibration import brier_score, expected_calibration_error
+
 IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
 
 
@@ -202,7 +204,8 @@ def evaluate(
         num_classes: K.
 
     Returns:
-        ``qwk``, ``accuracy``, ``recall_0`` .. ``recall_{K-1}`` and, unless ``positive_from`` is None,
+        ``qwk``, ``accuracy``, ``recall_0`` .. ``recall_{K-1}``, ``ece`` (of the predicted class's probability),
+        ``brier`` (over all classes) and, unless ``positive_from`` is None,
         ``referable_auroc`` (of the summed probability of the referable classes), ``referable_sensitivity`` and
         ``referable_specificity`` (of the predicted class). None where a score is undefined.
 
@@ -224,6 +227,10 @@ def evaluate(
         "accuracy": int(np.trace(matrix)) / num_rows,
     }
     scores |= {f"recall_{k}": recall for k, recall in enumerate(_recalls(matrix))}
+    predictions = np.asarray(predictions)
+    confidence = probabilities[np.arange(num_rows), predictions]
+    scores["ece"] = expected_calibration_error(confidence, predictions == targets)
+    scores["brier"] = brier_score(probabilities, targets)
     if positive_from is None:
         return scores
     if not 0 < positive_from < num_classes:

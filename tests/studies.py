@@ -24,7 +24,7 @@ def tiny_tables(**changes: Any) -> dict[str, Any]:
             "learning_rate": 1e-3,
             "evaluations": 3,
         },
-        "evaluation": {"label_fractions": [0.3, 1.0], "folds": 2, "arms": ["pretrained", "scratch", "frozen"]},
+        "evaluation": {"label_fractions": [0.3, 1.0], "folds": 2, "arms": ["pretrained", "scratch", "frozen", "knn"]},
         "compute": {"precision": "fp32"},
     }
     for key, value in changes.items():

@@ -288,6 +288,8 @@ class TestEvaluate:
             "recall_2": 1.0,
             "recall_3": None,
             "recall_4": 0.5,
+            "ece": pytest.approx((0.4 + 0.5 + 0.6 + 2 * (1 - 0.85)) / 5),
+            "brier": pytest.approx(((self.probabilities - np.eye(5)[self.targets]) ** 2).sum() / 5),
             "referable_auroc": pytest.approx(roc_auc_score(self.targets >= 2, referable)),
             "referable_sensitivity": pytest.approx(2 / 3),
             "referable_specificity": 0.5,
@@ -295,7 +297,7 @@ class TestEvaluate:
 
     def test_has_no_referable_scores_without_the_question(self):
         scores = evaluate(self.targets, self.predictions, self.probabilities, positive_from=None, num_classes=5)
-        assert list(scores) == ["qwk", "accuracy", *(f"recall_{k}" for k in range(5))]
+        assert list(scores) == ["qwk", "accuracy", *(f"recall_{k}" for k in range(5)), "ece", "brier"]
 
     def test_refuses_probabilities_of_another_shape(self):
         with pytest.raises(ValueError, match=r"shape \(5, 4\); expected \(5, 5\)"):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, P
 
 from sslkit.config.base import ConfigPath, PluginConfig
 
-Arm = Literal["pretrained", "scratch", "frozen", "imagenet"]
+Arm = Literal["pretrained", "scratch", "frozen", "knn", "imagenet"]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 Fraction = Annotated[float, Field(gt=0, le=1)]

@@ -31,14 +31,15 @@ from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
 from sslkit.engine.trainer import Schedule, train
 from sslkit.engine.weights import load_weights
 from sslkit.errors import TrainingDivergedError
+from sslkit.experiment.nearest import NearestNeighbours
 from sslkit.experiment.recipe import Configured, Recipe, digest
-from sslkit.experiment.scoring import score, write_predictions
+from sslkit.experiment.scoring import Decoder, score, write_predictions
 from sslkit.files import write_atomically, write_json, write_text
 from sslkit.interfaces import DownstreamHead, Reporter
 from sslkit.types import StepOutput
 
-FROZEN_ARMS = frozenset({"frozen"})
-PRETRAINED_ARMS = frozenset({"pretrained", "frozen"})
+PRETRAINED_ARMS = frozenset({"pretrained", "frozen", "knn"})
+"""Arms that start from a pretext task's weights; ``frozen`` and ``knn`` keep them as they are."""
 
 _STATISTICS_BATCHES = 8
 """Batches of labelled images that BatchNorm's statistics are averaged over, at most."""
@@ -51,7 +52,7 @@ class CellJob:
     Attributes:
         recipe: what all jobs share.
         task: the pretext task whose weights it starts from; None for an arm that uses none.
-        arm: ``"pretrained"``, ``"scratch"``, ``"frozen"`` or ``"imagenet"``.
+        arm: ``"pretrained"``, ``"scratch"``, ``"frozen"``, ``"knn"`` or ``"imagenet"``.
         fraction: share of the fold's labels.
         fold: the fold that tests it.
         repetition: which order of labels, and which seeds.
@@ -143,10 +144,10 @@ class _Cell:
             lambda: self.recipe.head.make(self.encoder.backbone.head_hidden_size),
         )
         self.head.to(self.recipe.compute.device)
+        self.decoder: Decoder = self.head
         self.targets = torch.from_numpy(self.recipe.grades)
         settings = self.recipe.finetuning
-        self.frozen = job.arm in FROZEN_ARMS
-        self.head_updates = settings.updates if self.frozen else settings.head_updates
+        self.head_updates = settings.updates if job.arm == "frozen" else settings.head_updates
         # The last of these is the last update, whose logits are the cell's result.
         points = np.linspace(0, settings.updates, settings.evaluations + 1).round().astype(int)[1:]
         self.evaluation_points = frozenset(points.tolist())
@@ -155,7 +156,9 @@ class _Cell:
 
     def run(self) -> None:
         settings = self.recipe.finetuning
-        if self.frozen:
+        if self.job.arm == "knn":
+            self._vote()
+        elif self.job.arm == "frozen":
             self._train_on_frozen_features()
         else:
             batches = batches_of(self.job.training_rows, settings.batch_size)
@@ -232,6 +235,14 @@ class _Cell:
 
         self._phase("head", step, [self.head], self.head_updates, self.recipe.finetuning.head_learning_rate, 0)
 
+    def _vote(self) -> None:
+        """Grade the test images by their nearest labelled ones; the head lends its classes and nothing else."""
+        rows = self.job.training_rows
+        self.decoder = NearestNeighbours(self.head)
+        features, queries = self._features(rows), self._features(self.job.test_rows)
+        self.test_logits = self.decoder.votes(features, self.targets[rows], queries).cpu()
+        self.report({"done": 1, "total": 1})
+
     def _phase(
         self, name: str, step: Any, modules: list[nn.Module], updates: int, learning_rate: float, offset: int
     ) -> None:
@@ -262,7 +273,7 @@ class _Cell:
             return torch.cat([self.encoder(self._load(part)) for part in batches_of(rows)])
 
     def _test_logits(self) -> torch.Tensor:
-        features = self.test_features if self.frozen else self._features(self.job.test_rows)
+        features = self.test_features if self.job.arm == "frozen" else self._features(self.job.test_rows)
         with evaluation_mode(self.head):
             logits: torch.Tensor = self.head(features).float().cpu()
         if not torch.isfinite(logits).all():
@@ -280,9 +291,9 @@ class _Cell:
         try:
             ids = [recipe.ids[row] for row in job.test_rows]
             groups = [recipe.groups[row] for row in job.test_rows]
-            write_predictions(scratch / "predictions.csv", self.head, logits, ids, groups, targets)
+            write_predictions(scratch / "predictions.csv", self.decoder, logits, ids, groups, targets)
             write_text(scratch / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.curve))
-            if job.keep_model:
+            if job.keep_model and job.arm != "knn":
                 parts = {"encoder": self.encoder.backbone, "head": self.head}
                 weights = {
                     f"{part}.{name}": value.detach().cpu().contiguous()
@@ -290,7 +301,7 @@ class _Cell:
                     for name, value in module.state_dict().items()
                 }
                 write_atomically(scratch / "model.safetensors", lambda file: file.write(save(weights)))
-            result = {**job.coordinates, **score(self.head, logits, targets), "cell": job.cell_id}
+            result = {**job.coordinates, **score(self.decoder, logits, targets), "cell": job.cell_id}
             write_json(scratch / "result.json", result)
             scratch.chmod(0o755)
             scratch.rename(job.folder)

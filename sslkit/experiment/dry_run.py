@@ -9,6 +9,7 @@ import numpy as np
 
 from sslkit.config import RunConfig
 from sslkit.engine.precision import Compute, resolve_compute
+from sslkit.experiment.cell import PRETRAINED_ARMS
 from sslkit.experiment.environment import num_workers
 from sslkit.experiment.plan import draw_splits, make_manifest, pretraining_folds, resolve
 from sslkit.experiment.run_directory import RunDirectory, check_directory
@@ -59,7 +60,7 @@ def plan_run(config: RunConfig, output: Path, registry: Registry) -> DryRun:
     splits = draw_splits(study, manifest)
     names = study.make_head().class_names
     evaluation = config.evaluation
-    pretrained_arms = sum(arm in ("pretrained", "frozen") for arm in evaluation.arms)
+    pretrained_arms = len(PRETRAINED_ARMS.intersection(evaluation.arms))
     num_arms = pretrained_arms * len(study.tasks) + len(evaluation.arms) - pretrained_arms
     counts = np.bincount(manifest.grades[manifest.labelled], minlength=len(names))
     return DryRun(

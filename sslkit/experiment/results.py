@@ -90,7 +90,8 @@ def cross_fit(study: Study, cells: Sequence[CellJob]) -> None:
     def key(cell: CellJob) -> tuple[str, str, float, int]:
         return cell.pretext, cell.arm, cell.fraction, cell.repetition
 
-    done = sorted((cell for cell in cells if cell.done), key=key)
+    # Votes of neighbours are decoded without the head.
+    done = sorted((cell for cell in cells if cell.done and cell.arm != "knn"), key=key)
     for _, group in groupby(done, key=key):
         members = list(group)
         scored = {cell.cell_id: read_predictions(cell.folder / "predictions.csv") for cell in members}

@@ -12,9 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sslkit.experiment.nearest import NearestNeighbours
 from sslkit.files import write_csv
 from sslkit.interfaces import DownstreamHead
 from sslkit.metrics import evaluate
+
+Decoder = DownstreamHead[Any] | NearestNeighbours
+"""What turns logits into classes."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class ScoredImages:
     logits: torch.Tensor
 
 
-def score(head: DownstreamHead[Any], logits: torch.Tensor, targets: npt.NDArray[np.int64]) -> dict[str, float | None]:
+def score(head: Decoder, logits: torch.Tensor, targets: npt.NDArray[np.int64]) -> dict[str, float | None]:
     """Return every metric of logits (N, L) against grades (N,); None where one is undefined."""
     prediction = head.predict(logits)
     return evaluate(
@@ -48,7 +52,7 @@ def score(head: DownstreamHead[Any], logits: torch.Tensor, targets: npt.NDArray[
 
 def write_predictions(
     path: Path,
-    head: DownstreamHead[Any],
+    head: Decoder,
     logits: torch.Tensor,
     ids: Sequence[str],
     groups: Sequence[str],

@@ -65,7 +65,7 @@ def test_a_dry_run_by_command(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("run", config, "--output", tmp_path / "run", "--dry-run", monkeypatch=monkeypatch) == 0
-    assert "2 pretrainings, 12 cells" in capsys.readouterr().out
+    assert "2 pretrainings, 16 cells" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
 
 

@@ -234,11 +234,13 @@ KEYS = "backbone, compute, dataset, evaluation, finetuning, head, images, name, 
         ({"evaluation": {"folds": 1}}, "evaluation.folds: input should be greater than or equal to 2; given: 1."),
         (
             {"evaluation": {"arms": ["scratch", "imagnet"]}},
-            "evaluation.arms.1: input should be 'pretrained', 'scratch', 'frozen' or 'imagenet'; given: 'imagnet'.",
+            "evaluation.arms.1: input should be 'pretrained', 'scratch', 'frozen', 'knn' or 'imagenet'; "
+            "given: 'imagnet'.",
         ),
         (
             {"evaluation": {"arms": ["imagnet"]}},
-            "evaluation.arms.0: input should be 'pretrained', 'scratch', 'frozen' or 'imagenet'; given: 'imagnet'.",
+            "evaluation.arms.0: input should be 'pretrained', 'scratch', 'frozen', 'knn' or 'imagenet'; "
+            "given: 'imagnet'.",
         ),
         ({"evaluation": {"arms": []}}, "evaluation.arms: needs 1 or more values; given: []."),
         (

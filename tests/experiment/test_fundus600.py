@@ -31,7 +31,7 @@ def test_real_photographs_go_through_the_whole_run(fundus600: Path, tmp_path: Pa
     (answer,) = sslkit.predict(root, [fundus600 / rows[0]["image"]])
 
     with (root / "results.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == 3 * 2 * 2
+        assert len(list(csv.DictReader(file))) == 4 * 2 * 2
     about = json.loads((root / "run.json").read_text())
     assert about["data"]["images"] == 100
     assert about["data"]["groups"] == len({row["patient"] for row in rows})

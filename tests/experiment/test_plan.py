@@ -25,7 +25,7 @@ def prepared_for(root: Path, **changes: object) -> Prepared:
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
     found = sslkit.plan(tiny_config(), tmp_path / "run")
 
-    assert (found.num_pretrainings, found.num_cells) == (2, 12)
+    assert (found.num_pretrainings, found.num_cells) == (2, 16)
     assert found.num_images == 48
     assert sum(found.class_counts.values()) + found.num_unlabelled == 48
     assert found.labels[1.0] > found.labels[0.3]
