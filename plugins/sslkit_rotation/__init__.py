@@ -132,6 +132,10 @@ class Rotation(PretextTask[RotationConfig]):
             views, labels = randomly_rotated_views(images, generator)
         return {"images": views, "labels": labels}
 
+    def probe_labels(self, views: Views) -> torch.Tensor:
+        """Return the turns, which a cut shutter or text in a corner would tell."""
+        return views["labels"]
+
     def forward(self, views: Views) -> StepOutput:
         """Classify the turns by cross-entropy."""
         encoder: Any = self.encoder

@@ -138,17 +138,15 @@ def show_grades(images: Sequence[GradedImage]) -> None:
     graded = [image for image in images if image.probabilities is not None]
     if not graded:
         return
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("image", overflow="fold")
-    table.add_column("grade", justify="right")
-    table.add_column("name")
-    for name in graded[0].probabilities or {}:
-        table.add_column(escape(f"p({name})"), justify="right")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("image", overflow="fold", ratio=1)
+    table.add_column("grade", no_wrap=True)
+    for grade in range(len(graded[0].probabilities or {})):
+        table.add_column(f"p({grade})", justify="right", no_wrap=True)
     for image in graded:
         shares = (image.probabilities or {}).values()
-        table.add_row(
-            escape(image.image), str(image.grade), escape(image.grade_name or ""), *(f"{p:.2f}" for p in shares)
-        )
+        grade = f"{image.grade} {image.grade_name}"
+        table.add_row(escape(image.image), escape(grade), *(f"{share:.2f}" for share in shares))
     console = Console(highlight=False)
     console.print(table)
     console.print("Not a medical device: for research only.")

@@ -62,6 +62,16 @@ class PretextTask(nn.Module, Plugin[ConfigT], ABC):
             Named tensors, each with a whole number of rows an image.
         """
 
+    def probe_labels(self, views: Views) -> torch.Tensor | None:
+        """Return the label of each row of ``views["images"]`` that a shortcut could give away. Optional.
+
+        The audit trains probes on what shows no subject (silhouette, border and corners of the views) to find it.
+
+        Returns:
+            int64, one label a row; None where there is nothing to probe.
+        """
+        return None
+
     @abstractmethod
     def forward(self, views: Views) -> StepOutput:
         """Compute the loss of one batch of views."""

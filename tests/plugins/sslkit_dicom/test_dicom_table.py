@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sslkit.errors import DataError
+from sslkit_dicom.table import Row, read_labels
+
+
+def table(folder: Path, text: str | bytes) -> Path:
+    path = folder / "labels.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_what_spreadsheets_save(tmp_path: Path, delimiter: str, newline: str, mark: bytes) -> None:
+    rows = [["uid", '"a, b; c"', "label"], ["1.2", "x", " 3 "], ["", "", ""], ["1.3", "y", ""]]
+    text = newline.join(delimiter.join(row) for row in rows)
+    expected = [Row(2, "1.2", "3"), Row(4, "1.3", None)]
+    assert read_labels(table(tmp_path, mark + text.encode()), None, "label") == expected
+
+
+def test_columns_are_found_by_name(tmp_path: Path) -> None:
+    path = table(tmp_path, "site,grade,uid\nA,2,1.2\n")
+    assert read_labels(path, "uid", "grade") == [Row(2, "1.2", "2")]
+    assert read_labels(path, None, "grade") == [Row(2, "A", "2")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"labels\.csv is empty; its first line must name the columns"),
+        ("uid,label\n\n", "has no rows below its header"),
+        ("uid,labels\n1,2\n", r"no column 'label' \(label_column\); did you mean 'labels'.; its columns: uid, labels"),
+        ("id,label\n1,2\n", r"no column 'uid' \(id_column\); did you mean 'id'.; .* Set id_column to one of them"),
+        ("uid,uid,label\n1,1,2\n", r"has 2 columns 'uid' \(id_column\); rename all but one"),
+        ("uid,label\n1,2\n1,2,3\n", "line 3: 3 cells where the header has 2 columns; quote cells that hold ','"),
+        ("uid,label\n,2\n", "line 2: the cell of column 'uid' is blank"),
+        ('uid,label\n1,"2\n', "line 2: not a valid table: unexpected end of data; look for a stray quote"),
+        ("uid,label\n1,mäßig\n".encode("latin-1"), "line 2: not UTF-8 text; save it as CSV in UTF-8"),
+    ],
+)
+def test_every_fault_of_a_table_is_named(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_labels(table(tmp_path, text), "uid", "label")
+
+
+def test_a_missing_table(tmp_path: Path) -> None:
+    table(tmp_path, "uid,label\n1,2\n")
+    with pytest.raises(DataError, match=r"no table at .*label\.csv; did you mean 'labels\.csv'"):
+        read_labels(tmp_path / "label.csv", None, "label")
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        read_labels(tmp_path, None, "label")
