@@ -85,6 +85,7 @@ def predict(
     images: Iterable[str | Path],
     *,
     arm: str | None = None,
+    pretext: str | None = None,
     registry: Registry | None = None,
 ) -> Iterator[GradedImage]:
     """Grade images with the models of a run, one a fold, averaged.
@@ -93,12 +94,14 @@ def predict(
         run_directory: a run that has finished.
         images: image files; one that cannot be read is answered with an error, and the rest are graded.
         arm: whose models; by default ``pretrained``.
+        pretext: of which pretext task; needed only where the run has several.
         registry: the plugins; by default those that are installed.
 
     Raises:
-        sslkit.errors.RunDirectoryError: if there is no such run, or it keeps no model of the arm.
+        sslkit.errors.RunDirectoryError: if there is no such run, or it does not keep the arm's models.
     """
-    return Predictor(Path(run_directory), registry or build_registry(), arm).predict(Path(path) for path in images)
+    predictor = Predictor(Path(run_directory), registry or build_registry(), arm, pretext)
+    return predictor.predict(Path(path) for path in images)
 
 
 def _checked(config: ConfigLike, overrides: Iterable[str]) -> RunConfig:

@@ -58,7 +58,7 @@ def sslkit_epoch_finished(job: str, epoch: int, metrics: Mapping[str, float]) ->
 
 @hookspec
 def sslkit_cell_finished(result: Mapping[str, Any]) -> None:
-    """A cell has been evaluated; ``result`` is its row of results.csv as plain values."""
+    """A cell has been evaluated; ``result`` is its row as plain values, before anything is fitted across folds."""
 
 
 @hookspec

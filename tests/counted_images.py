@@ -18,7 +18,7 @@ class CountedImages(Dataset[PluginConfig]):
     """The files of a folder; each read of one leaves a line in ``log``.
 
     A file that holds ``refuse`` is refused by the data set itself, one that holds ``kill`` ends the process that reads
-    it, and one that holds ``pixels`` is given as an array.
+    it, and one that holds ``pixels`` is given as an array. While ``busy`` names an image, it cannot be read.
     """
 
     name = "counted"
@@ -27,6 +27,7 @@ class CountedImages(Dataset[PluginConfig]):
         super().__init__(PluginConfig())
         self.folder = folder
         self.log = log
+        self.busy = log.with_name("busy")
 
     def records(self) -> Sequence[Record]:
         return [Record(path.name, path) for path in sorted(self.folder.iterdir())]
@@ -42,6 +43,8 @@ class CountedImages(Dataset[PluginConfig]):
         assert record.path is not None
         with self.log.open("a") as log:
             log.write(f"{record.id}\n")
+        if self.busy.exists() and self.busy.read_text() == record.id:
+            raise OSError("the disk is busy")
         content = record.path.read_bytes()
         if content == b"refuse":
             raise DataError(f"{record.id} is refused")

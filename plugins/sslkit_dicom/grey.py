@@ -62,20 +62,21 @@ def _ungroup(data: Dataset) -> None:
 def _brightness(stored: npt.NDArray[Any], data: Dataset) -> Values:
     """Return the values in 0..1 that a display of MONOCHROME2 shows."""
     slope, intercept = _number(data.get("RescaleSlope"), 1.0), _number(data.get("RescaleIntercept"), 0.0)
+    values: Values = stored.astype(np.float64) * slope + intercept
     table = _first(data.get("ModalityLUTSequence"))
     if table is not None:
-        values = _look_up(stored, table, data)[0]
-    else:
-        values = stored.astype(np.float64) * slope + intercept
-    if (voi := _first(data.get("VOILUTSequence"))) is not None:
-        entries, bits = _look_up(np.rint(values), voi, data)
-        return np.clip(entries / (2**bits - 1), 0, 1)
+        values, _ = look_up(stored, table.LUTDescriptor, table.LUTData, little_endian=is_little_endian(data))
+    voi = _first(data.get("VOILUTSequence"))
+    if voi is not None:
+        whole = np.rint(values)
+        values, bits = look_up(whole, voi.LUTDescriptor, voi.LUTData, little_endian=is_little_endian(data))
+        return _clip(values / (2**bits - 1))
     center, width = _number(data.get("WindowCenter")), _number(data.get("WindowWidth"))
     if center is not None and width is not None:
         return window(values, center, width, str(data.get("VOILUTFunction") or "LINEAR"))
     plain = table is None and (slope, intercept) == (1, 0) and stored.dtype.kind == "u"
     if plain and int(data.BitsStored) <= 8:
-        return values / (2 ** int(data.BitsStored) - 1)
+        return _clip(values / (2 ** int(data.BitsStored) - 1))
     return _stretch(values, _is_padding(stored, data))
 
 
@@ -108,14 +109,14 @@ def window(values: Values, center: float, width: float, function: str = "LINEAR"
         center, width = center - 0.5, width - 1
     if width == 0:
         return (values > center).astype(np.float64)
-    return np.clip((values - center) / width + 0.5, 0, 1)
+    return _clip((values - center) / width + 0.5)
 
 
 def _stretch(values: Values, padding: npt.NDArray[np.bool_]) -> Values:
     """Map the least value to 0 and the greatest to 1, without regard to padding."""
     inside = values if padding.all() else values[~padding]
     low, high = inside.min(), inside.max()
-    return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros_like(values)
+    return _clip((values - low) / (high - low)) if high > low else np.zeros_like(values)
 
 
 def _is_padding(stored: npt.NDArray[Any], data: Dataset) -> npt.NDArray[np.bool_]:
@@ -124,20 +125,40 @@ def _is_padding(stored: npt.NDArray[Any], data: Dataset) -> npt.NDArray[np.bool_
     if value is None:
         return np.zeros(stored.shape, dtype=np.bool_)
     limit = _number(data.get("PixelPaddingRangeLimit"), value)
-    return (stored >= min(value, limit)) & (stored <= max(value, limit))
+    padding: npt.NDArray[np.bool_] = (stored >= min(value, limit)) & (stored <= max(value, limit))
+    return padding
 
 
-def _look_up(values: npt.NDArray[Any], item: Dataset, data: Dataset) -> tuple[Values, int]:
-    """Return the entries of a lookup table for some whole values, and the bits of an entry (PS3.3 C.11.1.1)."""
-    num_entries, first, bits = (int(number) for number in item.LUTDescriptor)
+def _clip(values: Values) -> Values:
+    return np.clip(values, 0, 1)
+
+
+def look_up(
+    values: npt.NDArray[Any], descriptor: Sequence[int], entries: Any, *, little_endian: bool
+) -> tuple[Values, int]:
+    """Look whole values up in a table (PS3.3 C.11.1.1 and C.7.6.3.1.5).
+
+    Args:
+        values: (H, W); those below the table's first value take its first entry, those above its last take the last.
+        descriptor: number of entries (0: 65536), the first value that is mapped, and the bits of an entry.
+        entries: the table, as numbers or as bytes.
+        little_endian: the order of the bytes.
+
+    Returns:
+        The entries, float64 (H, W), and the bits of an entry.
+    """
+    num_entries, first, bits = (int(number) for number in descriptor)
     num_entries = num_entries or 2**16
-    entries = item.LUTData
     if isinstance(entries, bytes):
-        order = "<" if data.original_encoding[1] else ">"
-        entries = np.frombuffer(entries, dtype=f"{order}u2" if len(entries) >= 2 * num_entries else "u1")
-    entries = np.atleast_1d(np.asarray(entries, dtype=np.float64))[:num_entries]
-    places = np.clip(values.astype(np.int64) - first, 0, len(entries) - 1)
-    return entries[places], bits
+        wide = len(entries) >= 2 * num_entries
+        entries = np.frombuffer(entries, dtype=f"{'<' if little_endian else '>'}u{2 if wide else 1}")
+    table = np.atleast_1d(np.asarray(entries, dtype=np.float64))[:num_entries]
+    return table[np.clip(values.astype(np.int64) - first, 0, len(table) - 1)], bits
+
+
+def is_little_endian(data: Dataset) -> bool:
+    """Tell the order of the bytes in a file."""
+    return bool(data.original_encoding[1])
 
 
 def _first(sequence: Sequence[Dataset] | None) -> Dataset | None:

@@ -15,6 +15,7 @@ from sslkit.errors import DataError
 
 IDENTIFIERS = ("SOPInstanceUID", "StudyInstanceUID", "PatientID")
 _TAGS = ["SOPClassUID", "Rows", *IDENTIFIERS]
+_STANDARD = "1.2.840.10008."  # how the identifiers begin that the standard itself defines
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,14 @@ def _identifiers(path: Path) -> dict[str, str] | None:
             header = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
             if "Rows" not in header:
                 sop_class = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
-                if sop_class and "Image" not in UID(sop_class).name:
+                if sop_class and _is_of_no_image(UID(sop_class)):
                     return None
             return {keyword: str(header.get(keyword) or "").strip() for keyword in IDENTIFIERS}
         except Exception:  # damaged headers make pydicom raise nearly anything; reading the image reports it
             return {}
+
+
+def _is_of_no_image(sop_class: UID) -> bool:
+    """Tell whether a kind of DICOM object is no image; of a kind that a damaged file cuts off nothing is known."""
+    known = sop_class.name != sop_class or (sop_class.is_private and not _STANDARD.startswith(sop_class))
+    return known and "Image" not in sop_class.name

@@ -13,24 +13,28 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from pydicom import Dataset, dcmread
-from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import HTJ2K, UID, HTJ2KLossless, HTJ2KLosslessRPCL, JPEGTransferSyntaxes
 from pydicom.uid import JPEG2000TransferSyntaxes as JPEG2000Syntaxes
 from pydicom.uid import JPEGLSTransferSyntaxes as JPEGLSSyntaxes
 
 from sslkit_dicom.grey import TAGS as GREY_TAGS
-from sslkit_dicom.grey import Unreadable, present
+from sslkit_dicom.grey import Unreadable, is_little_endian, look_up, present
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
-COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+RGB = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PALETTE = "PALETTE COLOR"
+COLOURS = ("Red", "Green", "Blue")
 
 _TAGS = [
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
-    *(f"{colour}PaletteColorLookupTable{part}" for colour in ("Red", "Green", "Blue") for part in ("Descriptor", "Data")),
-    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")),
+    *(f"{colour}PaletteColorLookupTableDescriptor" for colour in COLOURS),
+    *(f"{colour}PaletteColorLookupTableData" for colour in COLOURS),
+    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in COLOURS),
     *GREY_TAGS,
 ]
 
@@ -63,19 +67,32 @@ def read_pixels(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def _to_uint8(data: Dataset) -> npt.NDArray[np.uint8]:
+    if "Rows" not in data:
+        raise Unreadable("it holds no image, or is cut off in its header")
     photometric = str(data.get("PhotometricInterpretation", ""))
-    if photometric not in (*GREY, *COLOUR, PALETTE):
+    if photometric not in (*GREY, *RGB, PALETTE):
         raise Unreadable(
-            f"its photometric interpretation is {photometric!r}; accepted: {', '.join((*GREY, *COLOUR, PALETTE))}"
+            f"its photometric interpretation is {photometric!r}; accepted: {', '.join((*GREY, *RGB, PALETTE))}"
         )
     stored = _decode(data)
     if photometric in GREY:
         return present(stored, data)
     if photometric == PALETTE:
-        # The descriptor's third value is the depth of the entries (PS3.3 C.7.6.3.1.5); alpha is left out.
-        rgb = apply_color_lut(stored, data)[..., :3]
-        return _scale(rgb, int(data.RedPaletteColorLookupTableDescriptor[2]))
+        return _scale(_paint(stored, data), int(data.RedPaletteColorLookupTableDescriptor[2]))
     return _scale(stored, int(data.BitsStored))
+
+
+def _paint(stored: npt.NDArray[Any], data: Dataset) -> npt.NDArray[Any]:
+    """Return the colours (H, W, 3) that a palette gives to stored values."""
+    if "RedPaletteColorLookupTableData" not in data:
+        painted: npt.NDArray[Any] = apply_color_lut(stored, data)[..., :3]
+        return painted
+    channels = []
+    for colour in COLOURS:
+        table = f"{colour}PaletteColorLookupTable"
+        descriptor, entries = data[f"{table}Descriptor"].value, data[f"{table}Data"].value
+        channels.append(look_up(stored, descriptor, entries, little_endian=is_little_endian(data))[0])
+    return np.stack(channels, axis=-1)
 
 
 def _decode(data: Dataset) -> npt.NDArray[Any]:
@@ -94,18 +111,17 @@ def _decode(data: Dataset) -> npt.NDArray[Any]:
             f"compressed as {syntax.name}, which pydicom decodes only with another package: {_advice(syntax)}"
         )
     try:
-        stored = pixel_array(data, index=0)
+        stored: npt.NDArray[Any] = pixel_array(data, index=0)
     except RuntimeError as error:
         if not syntax.is_compressed:
             raise
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).rpartition(" plugins: ")[2]
         raise Unreadable(
             f"compressed as {syntax.name}, and damaged or beyond the decoders that are installed ({reason}); "
             f"for another one: {_advice(syntax)}"
         ) from error
-    samples = 1 if data.get("SamplesPerPixel", 1) == 1 else 3
-    if stored.shape != (int(data.Rows), int(data.Columns), 3)[: 2 if samples == 1 else 3]:
-        raise Unreadable(f"its pixels have the shape {stored.shape}, which is neither grey nor RGB")
+    if stored.shape[2:] != ((3,) if data.PhotometricInterpretation in RGB else ()):
+        raise Unreadable(f"{data.PhotometricInterpretation} with pixels of shape {stored.shape}")
     return stored
 
 
@@ -122,4 +138,5 @@ def _scale(values: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint8]:
     if values.dtype == np.uint8 and bits == 8:
         return np.ascontiguousarray(values)
     scaled = np.floor(values * (255 / (2**bits - 1)) + 0.5)
-    return np.clip(scaled, 0, 255).astype(np.uint8)
+    clipped: npt.NDArray[np.uint8] = np.clip(scaled, 0, 255).astype(np.uint8)
+    return clipped

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import FrameType
 from typing import Any
 
 from sslkit import Executor, Job, JobObserver, PluginConfig, hookimpl
 from sslkit.errors import SslkitError
+
+_PATIENCE = 10.0
+"""Seconds that a process may take to end once its job has."""
 
 
 @dataclass(eq=False)
@@ -25,7 +30,8 @@ class _Running:
     job: Job
     process: BaseProcess
     pipe: Connection
-    outcome: str | None = None  # "" once done, a reason once failed, None while neither was heard
+    failure: str | None = None  # the reason, once it has failed
+    done: bool = False
 
 
 class Local(Executor[PluginConfig]):
@@ -51,12 +57,12 @@ class Local(Executor[PluginConfig]):
                     raise ValueError(f"the jobs {', '.join(waiting)} wait for one another")
                 for ended in _hear(running, observer):
                     running.remove(ended)
-                    if ended.outcome == "":
+                    if ended.done:
                         unfinished.remove(ended.job.id)
                         observer.finished(ended.job)
                     else:
                         lost[ended.job.id] = (ended.job.id,)
-                        observer.failed(ended.job, ended.outcome or _how_it_died(ended.process))
+                        observer.failed(ended.job, ended.failure or _how_it_died(ended.process))
                 _give_up(waiting, lost, observer)
         finally:
             for other in running:
@@ -92,14 +98,19 @@ def _hear(running: Sequence[_Running], observer: JobObserver) -> list[_Running]:
         try:
             message = entry.pipe.recv()
         except (EOFError, OSError):  # the process has closed its end: it is over, well or not
+            entry.process.join(_PATIENCE)
+            entry.process.kill()  # a thread that a plugin started may keep a finished process alive
             entry.process.join()
             entry.pipe.close()
             ended.append(entry)
             continue
-        if isinstance(message, Mapping):
-            observer.progressed(entry.job, message)
-        else:
-            entry.outcome = message
+        match message:
+            case ("progress", values):
+                observer.progressed(entry.job, values)
+            case ("done", _):
+                entry.done = True
+            case ("failed", reason):
+                entry.failure = reason
     return ended
 
 
@@ -107,23 +118,33 @@ def _work(job: Job, pipe: Connection) -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
+    signal.signal(signal.SIGTERM, _leave)
     torch.set_num_threads(1)
     try:
-        job.execute(pipe.send)
-        pipe.send("")
+        job.execute(lambda values: pipe.send(("progress", values)))
+        pipe.send(("done", None))
     except SslkitError as error:
-        pipe.send(str(error))
+        pipe.send(("failed", str(error) or type(error).__name__))
     except Exception:  # anything a plugin raises is this job's failure, told with its traceback
-        pipe.send(traceback.format_exc())
+        pipe.send(("failed", traceback.format_exc()))
     finally:
         pipe.close()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)  # unlike dying by the signal, this takes half-written files along
 
 
 def _how_it_died(process: BaseProcess) -> str:
     code = process.exitcode or 0
     if code < 0:
-        return f"its process was killed by {signal.Signals(-code).name} (out of memory?); run the same command again"
-    return f"its process ended with status {code} before its result stood; run the same command again"
+        name = signal.Signals(-code).name
+        cause = {"SIGKILL": " (out of memory?)", "SIGBUS": " (disk full?)"}.get(name, "")
+        return f"its process was killed by {name}{cause}; run the same command again"
+    return (
+        f"its process ended with status {code} before its result stood; run the same command again. "
+        "A script that calls sslkit.run needs 'if __name__ == \"__main__\":' around the call."
+    )
 
 
 @hookimpl

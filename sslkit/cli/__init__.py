@@ -43,6 +43,12 @@ def main() -> None:
     except SslkitError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        click.echo("Interrupted; the same command goes on where it stopped.", err=True)
+        sys.exit(130)
     except BrokenPipeError:  # the reader of our output, `head` say, has left
         sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:  # a full disk, a folder taken away: what is done is kept
+        click.echo(f"Error: {error}; mend this, and run the same command again", err=True)
         sys.exit(1)

@@ -13,8 +13,9 @@ import click
 @click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--arm", help="Whose models to use; by default 'pretrained'.")
+@click.option("--pretext", help="Of which pretext task; needed only where the run has several.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
-def predict(run_directory: Path, images: tuple[Path, ...], arm: str | None, as_json: bool) -> None:
+def predict(run_directory: Path, images: tuple[Path, ...], arm: str | None, pretext: str | None, as_json: bool) -> None:
     """Grade images with the models of a run, one a fold, averaged.
 
     Not a medical device. An image that cannot be read is reported, the rest are graded, and the exit status is 1.
@@ -22,7 +23,7 @@ def predict(run_directory: Path, images: tuple[Path, ...], arm: str | None, as_j
     from sslkit import api
     from sslkit.cli.display import show_grades
 
-    graded = list(api.predict(run_directory, images, arm=arm))
+    graded = list(api.predict(run_directory, images, arm=arm, pretext=pretext))
     if as_json:
         click.echo(json.dumps([asdict(image) for image in graded], indent=2))
     else:

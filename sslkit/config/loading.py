@@ -1,4 +1,4 @@
-"""From a TOML file and ``--set`` overrides to a checked configuration, and back."""
+"""From a TOML file and ``--set`` overrides to a checked configuration."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,11 @@ import PIL
 from sslkit.data.cropping import crop_and_resize
 from sslkit.data.reading import decode
 from sslkit.errors import DataError, RunError
+from sslkit.files import write_json
 from sslkit.interfaces import Dataset
 from sslkit.types import Record
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 _CHUNK = 16
 
 
@@ -63,11 +64,20 @@ class ImageCache:
         return images
 
 
+class _Failure(TypedDict):
+    """Why an image is unreadable, and whether another try may read it."""
+
+    reason: str
+    passing: bool
+
+
 def default_cache_root() -> Path:
     """Return $SSLKIT_CACHE, or sslkit in the user's cache folder."""
     if given := os.environ.get("SSLKIT_CACHE"):
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sslkit"
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "sslkit"
+    return Path.home() / ".cache" / "sslkit"
 
 
 def content_key(digests: Sequence[str], preprocessing: Preprocessing) -> str:
@@ -107,17 +117,17 @@ def build_cache(
         except (DataError, OSError) as error:
             digests.append(f"unreadable: {error}")
     folder = root / "images" / content_key(digests, preprocessing)
-    if (index := folder / "index.json").exists():
-        found = json.loads(index.read_text())
+    if (folder / "index.json").exists():
+        unreadable = _try_again(dataset, records, preprocessing, folder)
         progress(len(records), len(records))
-        return ImageCache(folder, {int(row): reason for row, reason in found["unreadable"].items()})
+        return ImageCache(folder, _reasons(unreadable))
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    scratch.chmod(0o755)  # a cache may be shared
     try:
         unreadable = _decode_all(dataset, records, preprocessing, scratch / "images.npy", workers, context, progress)
-        index_text = json.dumps({"images": len(records), "unreadable": unreadable}, indent=1)
-        (scratch / "index.json").write_text(index_text)
+        _write_index(scratch / "index.json", len(records), unreadable)
         try:
             scratch.rename(folder)
         except OSError:
@@ -125,7 +135,21 @@ def build_cache(
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return ImageCache(folder, unreadable)
+    return ImageCache(folder, _reasons(unreadable))
+
+
+def _try_again(
+    dataset: Dataset[Any], records: Sequence[Record], preprocessing: Preprocessing, folder: Path
+) -> dict[int, _Failure]:
+    """Return what is unreadable in a cache, after another try at what a disk or network refused."""
+    unreadable = _read_index(folder / "index.json")
+    passing = [row for row, failure in unreadable.items() if failure["passing"]]
+    for row in passing:
+        del unreadable[row]
+        unreadable |= _decode_chunk(dataset, [records[row]], preprocessing, folder / "images.npy", row)[1]
+    if passing:
+        _write_index(folder / "index.json", len(records), unreadable)
+    return unreadable
 
 
 def _decode_all(
@@ -136,10 +160,10 @@ def _decode_all(
     workers: int,
     context: BaseContext,
     progress: Callable[[int, int], None],
-) -> dict[int, str]:
+) -> dict[int, _Failure]:
     shape = (len(records), preprocessing.size, preprocessing.size, 3)
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).flush()
-    unreadable: dict[int, str] = {}
+    unreadable: dict[int, _Failure] = {}
     done = 0
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         try:
@@ -152,26 +176,40 @@ def _decode_all(
                 unreadable.update(failures)
                 done += count
                 progress(done, len(records))
-        except BrokenProcessPool:
+        except (BrokenProcessPool, MemoryError):
             raise RunError(
-                "a process that decodes images was killed (out of memory?); run the same command again, "
-                "with --set compute.workers=1 if it recurs"
+                "a process that decodes images died: out of memory or of disk? Run the same command again, "
+                "with --set compute.workers=1 if it recurs. A script that calls sslkit.run needs "
+                "'if __name__ == \"__main__\":' around the call."
             ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return dict(sorted(unreadable.items()))
+    return unreadable
 
 
 def _decode_chunk(
     dataset: Dataset[Any], records: Sequence[Record], preprocessing: Preprocessing, path: Path, start: int
-) -> tuple[int, dict[int, str]]:
+) -> tuple[int, dict[int, _Failure]]:
     images = np.lib.format.open_memmap(path, mode="r+")
-    unreadable: dict[int, str] = {}
+    unreadable: dict[int, _Failure] = {}
     for row, record in enumerate(records, start):
         try:
             images[row] = preprocessing.apply(dataset.read(record))
         except (DataError, OSError) as error:
-            unreadable[row] = str(error)
+            # A disk or a network may answer the next time; a damaged image stays damaged.
+            unreadable[row] = {"reason": str(error), "passing": isinstance(error, OSError)}
     images.flush()
     return len(records), unreadable
+
+
+def _read_index(path: Path) -> dict[int, _Failure]:
+    return {int(row): failure for row, failure in json.loads(path.read_text())["unreadable"].items()}
+
+
+def _write_index(path: Path, num_images: int, unreadable: dict[int, _Failure]) -> None:
+    write_json(path, {"images": num_images, "unreadable": unreadable})
+
+
+def _reasons(unreadable: dict[int, _Failure]) -> dict[int, str]:
+    return {row: failure["reason"] for row, failure in sorted(unreadable.items())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +25,16 @@ class Compute:
     device: str
     precision: Literal["bf16", "fp32"]
     compile: bool = False
+
+    def make_deterministic(self) -> None:
+        """Make this process choose the same algorithms every time, so that a job done again gives what it gave.
+
+        On the CPU they are. On CUDA some operations have no such algorithm, and torch warns of each.
+        """
+        if self.device.startswith("cuda"):
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.backends.cudnn.benchmark = False
+            torch.use_deterministic_algorithms(True, warn_only=True)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which networks run."""
@@ -55,6 +66,8 @@ def resolve_compute(device: str, precision: str, compile_network: bool) -> Compu
 def _has_bf16(family: str) -> bool:
     if family == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if family != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
     # The first asks whether bf16 works at all, the second whether the processor computes in it.
     works = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return family == "cpu" and works and bool(torch.cpu._is_avx512_bf16_supported())
+    return works and bool(torch.cpu._is_avx512_bf16_supported())

@@ -39,7 +39,7 @@ def load_weights(module: nn.Module, path: Path, *, ignore: tuple[str, ...] = ())
         >>> torch.save(nn.Linear(2, 3).state_dict(), path)
         >>> load_weights(nn.Linear(2, 3), path)
     """
-    load_state(module, _read(path), ignore=ignore, source=str(path))
+    load_state(module, read_weights(path), ignore=ignore, source=str(path))
 
 
 def load_timm_weights(module: nn.Module, model: str, *, ignore: tuple[str, ...] = (), **options: Any) -> None:
@@ -106,7 +106,12 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file by name; no code in it is run.
+
+    Raises:
+        sslkit.errors.WeightsError: if it cannot be read, or holds anything but tensors by name.
+    """
     if path.suffix not in _SUFFIXES:
         raise WeightsError(f"{path} is no file of weights that can be read; accepted are {', '.join(_SUFFIXES)}")
     try:

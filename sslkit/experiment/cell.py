@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import tempfile
@@ -91,6 +92,7 @@ class CellJob:
                 "repetition": self.repetition,
                 "training": [self.training_rows, recipe.grades[self.training_rows]],
                 "test": [self.test_rows, recipe.grades[self.test_rows]],
+                "names": [[recipe.ids[row], recipe.groups[row]] for row in self.test_rows],
             }
         )
 
@@ -111,8 +113,14 @@ class CellJob:
 
     @property
     def done(self) -> bool:
-        """Whether its result stands."""
-        return (self.folder / "result.json").exists()
+        """Whether its result stands, and its model where that is kept."""
+        wanted = ["result.json", *(["model.safetensors"] if self.keeps_model else [])]
+        return all((self.folder / name).exists() for name in wanted)
+
+    @property
+    def keeps_model(self) -> bool:
+        """Whether there is a model to keep, and it is asked for."""
+        return self.keep_model and self.arm != "knn"
 
     @property
     def coordinates(self) -> dict[str, Any]:
@@ -129,6 +137,7 @@ class CellJob:
 
     def execute(self, report: Reporter) -> None:
         """Train, score, and write the cell's folder in one move."""
+        self.recipe.compute.make_deterministic()
         _Cell(self, report).run()
 
 
@@ -161,9 +170,12 @@ class _Cell:
         elif self.job.arm == "frozen":
             self._train_on_frozen_features()
         else:
-            batches = batches_of(self.job.training_rows, settings.batch_size)
-            few = [rows for _, rows in zip(range(_STATISTICS_BATCHES), batches, strict=False) if len(rows) > 1]
-            reestimate_batch_statistics(self.encoder, [self._load(rows) for rows in few])
+            rows = self.job.training_rows
+            whole = min(
+                len(rows) // settings.batch_size, _STATISTICS_BATCHES
+            )  # a short batch would weigh as a whole one
+            few = batches_of(rows[: whole * settings.batch_size] if whole else rows, settings.batch_size)
+            reestimate_batch_statistics(self.encoder, [self._load(part) for part in few if len(part) > 1])
             self._train_head()
             self._train_everything()
         self._write(self.test_logits)
@@ -263,7 +275,8 @@ class _Cell:
 
     def _evaluate(self, done: int, phase: str, learning_rate: float) -> None:
         self.test_logits = self._test_logits()
-        scores = score(self.head, self.test_logits, self.recipe.grades[self.job.test_rows])
+        self.decoder = copy.deepcopy(self.head).cpu()
+        scores = score(self.decoder, self.test_logits, self.recipe.grades[self.job.test_rows])
         point = {"phase": phase, "loss": float(np.mean(self.losses)), "learning_rate": learning_rate}
         self.curve.append({"update": done, **point, "qwk": scores["qwk"], "accuracy": scores["accuracy"]})
         self.losses.clear()
@@ -293,7 +306,7 @@ class _Cell:
             groups = [recipe.groups[row] for row in job.test_rows]
             write_predictions(scratch / "predictions.csv", self.decoder, logits, ids, groups, targets)
             write_text(scratch / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.curve))
-            if job.keep_model and job.arm != "knn":
+            if job.keeps_model:
                 parts = {"encoder": self.encoder.backbone, "head": self.head}
                 weights = {
                     f"{part}.{name}": value.detach().cpu().contiguous()
@@ -304,6 +317,15 @@ class _Cell:
             result = {**job.coordinates, **score(self.decoder, logits, targets), "cell": job.cell_id}
             write_json(scratch / "result.json", result)
             scratch.chmod(0o755)
-            scratch.rename(job.folder)
+            self._move_into_place(scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+    def _move_into_place(self, scratch: Path) -> None:
+        try:
+            scratch.rename(self.job.folder)
+        except OSError:
+            if self.job.done:  # another run of the same command was first: its results are the same
+                return
+            shutil.rmtree(self.job.folder)  # what is left of a cell whose result is gone
+            scratch.rename(self.job.folder)

@@ -9,9 +9,8 @@ import numpy as np
 
 from sslkit.config import RunConfig
 from sslkit.engine.precision import Compute, resolve_compute
-from sslkit.experiment.cell import PRETRAINED_ARMS
 from sslkit.experiment.environment import num_workers
-from sslkit.experiment.plan import draw_splits, make_manifest, pretraining_folds, resolve
+from sslkit.experiment.plan import cell_coordinates, draw_splits, make_manifest, pretraining_folds, resolve
 from sslkit.experiment.run_directory import RunDirectory, check_directory
 from sslkit.registry import Registry
 
@@ -60,8 +59,6 @@ def plan_run(config: RunConfig, output: Path, registry: Registry) -> DryRun:
     splits = draw_splits(study, manifest)
     names = study.make_head().class_names
     evaluation = config.evaluation
-    pretrained_arms = len(PRETRAINED_ARMS.intersection(evaluation.arms))
-    num_arms = pretrained_arms * len(study.tasks) + len(evaluation.arms) - pretrained_arms
     counts = np.bincount(manifest.grades[manifest.labelled], minlength=len(names))
     return DryRun(
         output=output,
@@ -70,7 +67,7 @@ def plan_run(config: RunConfig, output: Path, registry: Registry) -> DryRun:
         num_unlabelled=int((~manifest.labelled).sum()),
         num_groups=len(manifest.group_names),
         num_pretrainings=len(study.tasks) * len(pretraining_folds(study)),
-        num_cells=num_arms * len(evaluation.label_fractions) * evaluation.folds * evaluation.repetitions,
+        num_cells=sum(1 for _ in cell_coordinates(study)),
         labels={share: len(splits.labelled_rows(0, 0, share)) for share in evaluation.label_fractions},
         compute=compute,
         workers=num_workers(config.compute.workers, compute),

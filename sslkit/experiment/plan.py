@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sslkit.config import PluginTable, RunConfig
@@ -65,7 +66,7 @@ class Study:
 
 
 def _resolved_table(plugin: Configured) -> dict[str, Any]:
-    return {"name": plugin.info.name, **plugin.config.model_dump(mode="json", exclude_none=True)}
+    return {"name": plugin.info.name, **plugin.config.model_dump(mode="json", exclude_none=True, by_alias=True)}
 
 
 def resolve(config: RunConfig, registry: Registry) -> Study:
@@ -88,6 +89,7 @@ def resolve(config: RunConfig, registry: Registry) -> Study:
         find("executor", PluginTable(name=config.compute.executor), "compute.executor"),
     )
     _check_sizes(study)
+    _check_published_weights(study)
     return study
 
 
@@ -105,6 +107,14 @@ def _check_sizes(study: Study) -> None:
                     f"images.size: with {size} px images the task {task.info.name!r} makes views of {view} px, "
                     f"which the backbone {study.backbone.info.name!r} cannot take: {reason}"
                 )
+
+
+def _check_published_weights(study: Study) -> None:
+    if "imagenet" not in study.config.evaluation.arms:
+        return
+    for name, value in vars(study.backbone.config).items():
+        if isinstance(value, Path) and not value.exists():
+            raise ConfigError(f"backbone.{name}: there is no {value}, which the arm 'imagenet' needs")
 
 
 def make_manifest(study: Study) -> Manifest:
@@ -133,6 +143,17 @@ def pretraining_folds(study: Study) -> Sequence[int | None]:
     return [None] if config.pretraining.images == "all" else list(range(config.evaluation.folds))
 
 
+def cell_coordinates(study: Study) -> Iterator[tuple[str, Configured | None, float, int, int]]:
+    """Yield arm, pretext task, share of the labels, fold and repetition of each cell, in the order of results.csv."""
+    evaluation = study.config.evaluation
+    for arm in evaluation.arms:
+        for task in study.tasks if arm in PRETRAINED_ARMS else (None,):
+            for fraction in evaluation.label_fractions:
+                for fold in range(evaluation.folds):
+                    for repetition in range(evaluation.repetitions):
+                        yield arm, task, fraction, fold, repetition
+
+
 def make_jobs(
     study: Study, recipe: Recipe, manifest: Manifest, splits: Splits
 ) -> tuple[list[PretrainingJob], list[CellJob]]:
@@ -152,29 +173,23 @@ def make_jobs(
     }
     evaluation = study.config.evaluation
     cells = []
-    arms: list[tuple[str, Configured | None]] = []
-    for arm in evaluation.arms:
-        arms += [(arm, task) for task in study.tasks] if arm in PRETRAINED_ARMS else [(arm, None)]
-    for name, task in arms:
-        for fraction in evaluation.label_fractions:
-            for fold in range(evaluation.folds):
-                for repetition in range(evaluation.repetitions):
-                    source = None
-                    if task is not None:
-                        source = pretrainings.get((task.info.name, fold)) or pretrainings[task.info.name, None]
-                    cells.append(
-                        CellJob(
-                            recipe,
-                            task,
-                            name,
-                            fraction,
-                            fold,
-                            repetition,
-                            training_rows=rows[splits.labelled_rows(fold, repetition, fraction)],
-                            test_rows=rows[splits.test_rows(fold)],
-                            weights=None if source is None else (source.folder, source.identity),
-                            after=() if source is None else (source.id,),
-                            keep_model=fraction == max(evaluation.label_fractions) and repetition == 0,
-                        )
-                    )
+    for arm, task, fraction, fold, repetition in cell_coordinates(study):
+        source = None
+        if task is not None:
+            source = pretrainings.get((task.info.name, fold)) or pretrainings[task.info.name, None]
+        cells.append(
+            CellJob(
+                recipe,
+                task,
+                arm,
+                fraction,
+                fold,
+                repetition,
+                training_rows=rows[splits.labelled_rows(fold, repetition, fraction)],
+                test_rows=rows[splits.test_rows(fold)],
+                weights=None if source is None else (source.folder, source.identity),
+                after=() if source is None else (source.id,),
+                keep_model=fraction == max(evaluation.label_fractions) and repetition == 0,
+            )
+        )
     return list(pretrainings.values()), cells

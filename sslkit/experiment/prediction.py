@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import copy
+import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from sslkit.config import RunConfig
@@ -19,7 +19,7 @@ from sslkit.config.loading import parse_config, read_toml
 from sslkit.data.cache import Preprocessing
 from sslkit.engine.networks import Encoder, call_with_seed, evaluation_mode, to_compute
 from sslkit.engine.precision import Compute, resolve_compute
-from sslkit.engine.weights import load_state
+from sslkit.engine.weights import load_state, read_weights
 from sslkit.errors import DataError, RunDirectoryError, did_you_mean
 from sslkit.experiment.plan import Study, resolve
 from sslkit.experiment.run_directory import RunDirectory
@@ -54,22 +54,25 @@ class Predictor:
     Args:
         run_directory: a run that has finished.
         registry: the installed plugins.
-        arm: whose models to use; by default ``pretrained``, or the only arm that there is.
+        arm: whose models to use; by default ``pretrained``, or the first arm that keeps models.
+        pretext: of which pretext task; needed only where the run has several.
 
     Raises:
-        RunDirectoryError: if there is no such run, or it keeps no model of the arm.
+        RunDirectoryError: if there is no such run, or it does not keep a model of the arm for every fold.
     """
 
-    def __init__(self, run_directory: Path, registry: Registry, arm: str | None = None) -> None:
+    def __init__(
+        self, run_directory: Path, registry: Registry, arm: str | None = None, pretext: str | None = None
+    ) -> None:
         directory = RunDirectory(run_directory)
         config = load_run_config(directory)
         study = resolve(config, registry)
-        self.compute = resolve_compute(config.compute.device, config.compute.precision, False)
+        # Not the run's own device, which this machine may not have.
+        self.compute = resolve_compute("auto", config.compute.precision, False)
         self.preprocessing = Preprocessing(config.images.size, config.images.crop)
-        folders = _model_folders(directory, arm)
-        loaded = [_load_model(study, folder, self.compute) for folder in folders]
-        self.models = [(encoder, head) for encoder, head in loaded]
-        self.head = _average_decoding(study, [head for _, head in loaded])
+        folders = _model_folders(directory, config.evaluation.folds, arm, pretext)
+        self.models = [_load_model(study, folder, self.compute) for folder in folders]
+        self.head = _average_decoding([head for _, head in self.models], folders)
 
     def predict(self, paths: Iterable[Path]) -> Iterator[GradedImage]:
         """Yield an answer for each image file, in order and in constant memory."""
@@ -121,45 +124,65 @@ def load_run_config(directory: RunDirectory) -> RunConfig:
     return parse_config(read_toml(directory.config), root=directory.root)
 
 
-def _model_folders(directory: RunDirectory, arm: str | None) -> list[Path]:
-    results = [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.root.glob("cells/*/result.json"))
-    ]
-    kept = [result for result in results if (directory.cell(result["cell"]) / "model.safetensors").exists()]
-    arms = sorted({result["arm"] for result in kept})
-    if not arms:
+def _model_folders(directory: RunDirectory, folds: int, arm: str | None, pretext: str | None) -> list[Path]:
+    """Return the folder of each fold's model: of one arm and task, at the largest share of the labels."""
+    kept = [row for row in _rows(directory) if (directory.cell(row["cell"]) / "model.safetensors").exists()]
+    if not kept:
         raise RunDirectoryError(
             f"{directory.root} keeps no model; run it to its end first: sslkit run ... --output {directory.root}"
         )
-    chosen = arm or ("pretrained" if "pretrained" in arms else arms[0])
-    if chosen not in arms:
+    arms = list(dict.fromkeys(row["arm"] for row in kept))
+    kept = _choose(directory, kept, "arm", arm or ("pretrained" if "pretrained" in arms else arms[0]))
+    tasks = list(dict.fromkeys(row["pretext"] for row in kept))
+    if pretext is None and len(tasks) > 1:
         raise RunDirectoryError(
-            f"{directory.root} keeps no model of arm {chosen!r}{did_you_mean(chosen, arms) or '.'} "
-            f"It has: {', '.join(arms)}."
+            f"{directory.root} has models of several pretext tasks ({', '.join(tasks)}); choose one by --pretext"
         )
-    of_arm = [result for result in kept if result["arm"] == chosen]
-    largest = max(result["fraction"] for result in of_arm)
-    tasks = sorted({result["pretext"] for result in of_arm})
-    chosen_cells = [result for result in of_arm if result["fraction"] == largest and result["pretext"] == tasks[0]]
-    return [directory.cell(result["cell"]) for result in sorted(chosen_cells, key=lambda result: int(result["fold"]))]
+    kept = _choose(directory, kept, "pretext", tasks[0] if pretext is None else pretext)
+    largest = max(float(row["fraction"]) for row in kept)
+    by_fold = {int(row["fold"]): row for row in kept if float(row["fraction"]) == largest}
+    if absent := sorted(set(range(folds)) - by_fold.keys()):
+        raise RunDirectoryError(
+            f"{directory.root} lacks the models of folds {', '.join(map(str, absent))}; run the same command again"
+        )
+    return [directory.cell(by_fold[fold]["cell"]) for fold in range(folds)]
+
+
+def _rows(directory: RunDirectory) -> list[dict[str, str]]:
+    """Return the rows of results.csv, which holds the cells of the last plan and no older ones."""
+    if not directory.results.exists():
+        return []
+    with directory.results.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _choose(directory: RunDirectory, rows: list[dict[str, str]], column: str, value: str) -> list[dict[str, str]]:
+    chosen = [row for row in rows if row[column] == value]
+    if not chosen:
+        there = list(dict.fromkeys(row[column] for row in rows))
+        hint = did_you_mean(value, there) or "."
+        raise RunDirectoryError(
+            f"{directory.root} keeps no model of {column} {value!r}{hint} It has: {', '.join(there)}."
+        )
+    return chosen
 
 
 def _load_model(study: Study, folder: Path, compute: Compute) -> tuple[Encoder, DownstreamHead[Any]]:
     plugin = study.backbone.make()
     network: nn.Module = call_with_seed(0, plugin.build)
     head = study.make_head(network.head_hidden_size)  # type: ignore[arg-type]
-    state = load_file(folder / "model.safetensors")
-    if (fitted := folder / "fitted.safetensors").exists():
-        state |= {f"head.{name}": value for name, value in load_file(fitted).items()}
-    load_state(nn.ModuleDict({"encoder": network, "head": head}), state, source=str(folder))
+    path = folder / "model.safetensors"
+    load_state(nn.ModuleDict({"encoder": network, "head": head}), read_weights(path), source=str(path))
     to_compute(network, compute)
     return Encoder(network, plugin.mean, plugin.std, compute), head.to(compute.device)
 
 
-def _average_decoding(study: Study, heads: Sequence[DownstreamHead[Any]]) -> DownstreamHead[Any]:
-    """Return a head that decodes averaged logits: its fitted buffers are the mean of the folds'."""
-    average = study.make_head()
-    buffers = [dict(head.named_buffers()) for head in heads]
-    for name, buffer in average.named_buffers():
-        buffer.copy_(torch.stack([folds[name].detach().cpu() for folds in buffers]).mean(0))
+def _average_decoding(heads: Sequence[DownstreamHead[Any]], folders: Sequence[Path]) -> DownstreamHead[Any]:
+    """Return a head that decodes averaged logits: what was fitted across folds is the mean of the folds'."""
+    average = copy.deepcopy(heads[0]).cpu()
+    files = [folder / "fitted.safetensors" for folder in folders]
+    fitted = [read_weights(path) for path in files if path.exists()]
+    buffers = dict(average.named_buffers())
+    for name in dict.fromkeys(name for buffer in fitted for name in buffer):
+        buffers[name].copy_(torch.stack([given.get(name, buffers[name]) for given in fitted]).mean(0))
     return average

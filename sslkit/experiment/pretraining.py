@@ -84,6 +84,7 @@ class PretrainingJob:
 
     def execute(self, report: Reporter) -> None:
         """Pretrain, from the last checkpoint where there is one, and write the backbone's weights."""
+        self.recipe.compute.make_deterministic()
         _Pretraining(self, report).run()
 
 

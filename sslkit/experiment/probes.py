@@ -49,9 +49,14 @@ _CORNER_SHARE = 1 / 8
 _GRID = 16
 _FOLDS = 5
 _REDUCED_SIDE = 256
-# Hundreds of cells are weighed for a few hundred images; a strong penalty keeps chance patterns out.
-_PRETEXT_PENALTY = 0.003
-_STATISTICS_PENALTY = 0.1
+# Inverse strengths of the penalty. Hundreds of cells are weighed for a few hundred images, and only a strong penalty
+# keeps chance patterns out; of the global statistics there are few.
+_PRETEXT_C = 0.003
+_STATISTICS_C = 1.0
+# Labels nearly as probable as the best one share the vote. A symmetric shutter tells half turns from quarter turns and
+# no more: drawing lots where nothing is known would triple the interval and hide it. Chance stays what it is, for a
+# vote shared by n of K labels that has nothing to do with the true one holds it n / K of the time.
+_UNDECIDED = 0.8
 
 
 class ProbedTask(Protocol):
@@ -70,7 +75,8 @@ class PretextProbe:
 
     Attributes:
         region: "silhouette", "border" or "corners".
-        accuracy: share (0..1) of views whose label the probe found, over folds that divide no group.
+        accuracy: share (0..1) of views whose label the probe found, over folds that divide no group; where it is
+            undecided between n labels, 1/n counts.
         low: lower end of the 95 % interval of the accuracy; groups, not views, are its units.
         high: upper end.
         chance: share of the most frequent label: what a constant answer scores.
@@ -118,9 +124,10 @@ def probe_pretext(
     of four squares of an eighth of the side). A penalised multinomial logistic regression predicts the label from
     them, over five folds of whole groups.
 
-    The interval is that of a ratio of sums over groups (Cochran, "Sampling Techniques", 1977, section 6), with Student's
-    t and two groups added, one all right and one all wrong (after Agresti and Coull 1998), so that a few groups which
-    happen to agree do not make it narrow.
+    Labels nearly as probable as the best one share the vote, so that the accuracy is the expected one of a probe that
+    draws lots between them. The interval is that of a ratio of sums over groups (Cochran, "Sampling Techniques", 1977,
+    chapter 6), with Student's t and two groups added, one all right and one all wrong (after Agresti and Coull 1998), so
+    that a few groups which happen to agree do not make it narrow.
 
     Args:
         task: a fitted pretext task; its ``make_views`` is called with one image at a time.
@@ -206,7 +213,8 @@ def silhouette(views: npt.NDArray[Any]) -> Mask:
     for axis in (1, 2):
         surround |= np.logical_and.accumulate(dim, axis=axis)
         surround |= np.flip(np.logical_and.accumulate(np.flip(dim, axis), axis=axis), axis)
-    return ~surround
+    seen: Mask = ~surround
+    return seen
 
 
 def global_statistics(content: bytes | npt.NDArray[np.uint8]) -> dict[str, float]:
@@ -218,11 +226,11 @@ def global_statistics(content: bytes | npt.NDArray[np.uint8]) -> dict[str, float
         content: the bytes of an image file, or uint8 pixels, as a data set reads them.
 
     Returns:
-        ``box_left``, ``box_top``, ``box_right``, ``box_bottom``: the visible retina, as shares of width and height (the
-        whole image where no retina is found); ``bright_share``: the share of pixels that are not dark surround;
-        ``border_brightness``: mean of the outermost 2 %; ``mean_red`` .. ``sd_blue``; ``sharpness``: the variance of the
-        Laplacian (Pech-Pacheco et al. 2000); ``width`` and ``height`` as stored; ``bytes``: the file's size, NaN for
-        pixels.
+        ``box_left``, ``box_top``, ``box_right``, ``box_bottom``: the visible retina, as shares of width and height
+        (the whole image where no retina is found); ``bright_share``: the share of pixels that are not dark surround;
+        ``border_brightness``: mean of the outermost 2 %; ``mean_red`` .. ``sd_blue``; ``sharpness``: the variance of
+        the Laplacian (Pech-Pacheco et al. 2000); ``width`` and ``height`` as stored; ``bytes``: the file's size, NaN
+        for pixels.
 
     Raises:
         DataError: if the image cannot be read.
@@ -286,22 +294,23 @@ def probe_global_statistics(
         DataError: if there are fewer than two folds with labelled images, a fold divides a group, or no statistic is
             known for every image.
     """
-    used = np.flatnonzero((np.asarray(grades) >= 0) & (np.asarray(fold_of) >= 0))
+    used = np.flatnonzero((grades >= 0) & (fold_of >= 0))
     grades, groups, fold_of = grades[used], groups[used], fold_of[used]
     folds = np.unique(fold_of)
     if len(folds) < 2:
         raise DataError(f"a probe needs labelled images in at least two folds, not in {len(folds)}")
     if len(np.unique(np.stack([groups, fold_of]), axis=1).T) > len(np.unique(groups)):
         raise DataError("the folds divide a group; draw them with sslkit.data.splits.make_splits")
-    names = [name for name in statistics[used[0]] if all(math.isfinite(statistics[row][name]) for row in used)]
+    measured = [statistics[row] for row in used.tolist()]
+    names = [name for name in measured[0] if all(math.isfinite(each[name]) for each in measured)]
     if not names:
         raise DataError("no global statistic is known for every image")
-    features = np.array([[statistics[row][name] for name in names] for row in used])
+    features = np.array([[each[name] for name in names] for each in measured])
     kappas: list[float | None] = []
     aurocs: list[float | None] = []
     for fold in folds:
         training, test = fold_of != fold, fold_of == fold
-        classes, shares = _probabilities(features[training], grades[training], features, _STATISTICS_PENALTY)
+        classes, shares = _probabilities(features[training], grades[training], features, _STATISTICS_C)
         expected = shares @ classes
         cuts = np.quantile(expected[training], [np.mean(grades[training] <= grade) for grade in classes[:-1]])
         predicted = classes[np.searchsorted(cuts, expected[test])]
@@ -317,30 +326,31 @@ def probe_global_statistics(
 def _probe_region(
     region: str, features: Floats, targets: Integers, clusters: Integers, fold_of: Integers, num_images: int
 ) -> PretextProbe:
-    correct = np.zeros(len(targets), np.bool_)
+    credit = np.zeros(len(targets))
     for fold in np.unique(fold_of):
         training, test = fold_of != fold, fold_of == fold
-        classes, shares = _probabilities(features[training], targets[training], features[test], _PRETEXT_PENALTY)
-        correct[test] = classes[shares.argmax(axis=1)] == targets[test]
-    accuracy, low, high = clustered_interval(correct, clusters)
+        classes, shares = _probabilities(features[training], targets[training], features[test], _PRETEXT_C)
+        answers = shares >= _UNDECIDED * shares.max(axis=1, keepdims=True)
+        credit[test] = (answers & (classes == targets[test, None])).sum(axis=1) / answers.sum(axis=1)
+    accuracy, low, high = clustered_interval(credit, clusters)
     chance = float(np.unique(targets, return_counts=True)[1].max() / len(targets))
     return PretextProbe(region, accuracy, low, high, chance, num_images, low > chance + LEAK_MARGIN)
 
 
-def clustered_interval(correct: Mask, clusters: Integers) -> tuple[float, float, float]:
-    """Return the share of rows that are correct and its 95 % interval, with clusters of rows as units.
+def clustered_interval(credit: Floats, clusters: Integers) -> tuple[float, float, float]:
+    """Return the mean credit of rows and its 95 % interval, with clusters of rows as units.
 
     Args:
-        correct: bool (N,).
+        credit: floats in 0..1 (N,), 1 where a row is right.
         clusters: (N,), 0..G-1, with G at least 2.
 
     Example:
-        >>> clustered_interval(np.array([True, False] * 50), np.arange(100) // 2)
-        (0.5, 0.44..., 0.55...)
+        >>> [round(value, 2) for value in clustered_interval(np.array([1.0, 0.0] * 50), np.arange(100))]
+        [0.5, 0.4, 0.6]
     """
     from scipy.special import stdtrit  # type: ignore[import-untyped]
 
-    sizes, hits = np.bincount(clusters), np.bincount(clusters, weights=correct)
+    sizes, hits = np.bincount(clusters), np.bincount(clusters, weights=credit)
     num_groups, size = len(sizes), float(sizes.mean())
     accuracy = float(hits.sum() / sizes.sum())
     residuals = np.append(hits - accuracy * sizes, [size * (1 - accuracy), -size * accuracy])
@@ -383,7 +393,7 @@ def _deal(clusters: Integers, rng: np.random.Generator) -> Integers:
 
 
 def _cell_means(values: npt.NDArray[Any], mask: Mask) -> Floats:
-    """Return the means of values (N, C, H, W) over the mask's part of each grid cell that it touches, (N, C x cells)."""
+    """Return means of values (N, C, H, W) over the mask's part of each grid cell that it touches, (N, C x cells)."""
     grid = (min(_GRID, mask.shape[0]), min(_GRID, mask.shape[1]))
     inside = torch.from_numpy(mask.astype(np.float32))
     weights = F.adaptive_avg_pool2d(inside[None, None], grid)[0, 0]

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import sslkit
 from sslkit.config import PluginConfig
 from sslkit.config.schema import FinetuningConfig, PretrainingConfig
 from sslkit.data.cache import ImageCache, Preprocessing
@@ -21,7 +20,10 @@ from sslkit.engine.precision import Compute
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.registry import PluginInfo
 
-_VERSIONED = ("torch", "torchvision", "timm", "numpy")
+RESULTS_VERSION = 2
+"""Raised whenever the same inputs would give another result, so that older results are not mixed in."""
+
+_VERSIONED = ("sslkit", "torch", "torchvision", "timm", "numpy")
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,13 @@ class Recipe:
                 "cache": self.cache.folder.name,
             },
             "compute": vars(self.compute),
-            "versions": versions(),
+            "versions": {"results": RESULTS_VERSION, **versions()},
         }
 
 
 def versions() -> dict[str, str]:
     """Return the versions of sslkit and of what its numbers depend on."""
-    return {"sslkit": sslkit.__version__, **{name: metadata.version(name) for name in _VERSIONED}}
+    return {name: metadata.version(name) for name in _VERSIONED}
 
 
 def digest(value: Any) -> str:
@@ -104,8 +106,13 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=64)
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
+    status = path.stat()
+    return _file_digest(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)
+def _file_digest(path: Path, _modified: int, _size: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -106,10 +106,12 @@ def _fit_one(
     head: DownstreamHead[Any], cell: CellJob, images: ScoredImages, logits_of: dict[str, torch.Tensor]
 ) -> None:
     rows = [row for row in cell.training_rows if cell.recipe.ids[row] in logits_of]
+    before = {name: value.clone() for name, value in head.named_buffers()}
     if rows:
         logits = torch.stack([logits_of[cell.recipe.ids[row]] for row in rows])
         head.fit(logits, torch.from_numpy(cell.recipe.grades[np.array(rows)]))
-    fitted = {name: value.contiguous() for name, value in head.named_buffers()}
+    buffers = dict(head.named_buffers())
+    fitted = {name: value.contiguous() for name, value in buffers.items() if not torch.equal(value, before[name])}
     write_atomically(cell.folder / "fitted.safetensors", lambda file: file.write(save(fitted)))
     predictions = cell.folder / "predictions.csv"
     write_predictions(predictions, head, images.logits, images.ids, images.groups, images.targets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,10 @@ from typing import Any
 from sslkit.config.loading import read_toml
 from sslkit.errors import RunDirectoryError
 
-EXTENSIBLE = ("name", "compute", "evaluation.label_fractions", "evaluation.arms", "evaluation.repetitions")
+EXTENSIBLE = (
+    *("name", "compute", "images.cache", "images.on_unreadable"),
+    *("evaluation.label_fractions", "evaluation.arms", "evaluation.repetitions"),
+)
 """Keys that may differ from those of a run that is gone on with: they add cells, or change no result."""
 
 PINNED = ("compute.device", "compute.precision", "compute.compile")
@@ -70,6 +74,9 @@ def check_directory(directory: RunDirectory, tables: Mapping[str, Any]) -> None:
     """
     if directory.root.exists() and not directory.root.is_dir():
         raise RunDirectoryError(f"{directory.root} is a file; give another --output")
+    existing = next(folder for folder in (directory.root, *directory.root.parents) if folder.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        raise RunDirectoryError(f"{directory.root} cannot be written to; give another --output")
     if not directory.config.exists():
         if directory.root.exists() and any(directory.root.iterdir()):
             raise RunDirectoryError(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sslkit.config import RunConfig, to_toml
 from sslkit.engine.precision import resolve_compute
 from sslkit.errors import JobError
-from sslkit.experiment.environment import num_workers, process_context
+from sslkit.experiment.environment import available_cores, num_workers, process_context
 from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent
 from sslkit.experiment.plan import draw_splits, make_manifest, resolve
 from sslkit.experiment.preparation import describe, prepare
@@ -74,14 +77,17 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
     workers = num_workers(config.compute.workers, compute)
     context = process_context(study.modules())
     observer.stage("ingest", len(manifest))
-    prepared = prepare(study, directory, compute, manifest, workers, context, observer)
+    # Images are decoded on the processor, whatever the jobs compute on.
+    decoders = available_cores() if config.compute.workers == "auto" else workers
+    prepared = prepare(study, directory, compute, manifest, decoders, context, observer)
     clock.lap("ingest")
 
     write_text(directory.config, to_toml(study.resolved()))
     shares = config.evaluation.label_fractions
     write_json(directory.splits, prepared.splits.to_json([record.id for record in prepared.manifest.records], shares))
-    about = {**describe(study, prepared, compute), "started": clock.started.isoformat(timespec="seconds")}
-    write_json(directory.run, about)
+    about = describe(study, prepared, compute)
+    sessions = _earlier_sessions(directory)
+    write_json(directory.run, {**about, "sessions": sessions})
 
     hooks = Hooks(registry)
     hooks.run_started(directory.root, study.resolved())
@@ -96,14 +102,45 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
 
     cross_fit(study, prepared.cells)
     summary = write_results(directory, read_results(prepared.cells))
+    sessions.append(
+        {
+            "started": _iso(clock.started),
+            "finished": _iso(datetime.now(UTC)),
+            "jobs": len(jobs),
+            "timings": clock.laps(),
+        }
+        | {"hardware": about["hardware"]}
+    )
     about |= {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "timings": clock.laps(),
+        "started": sessions[0]["started"],
+        "finished": sessions[-1]["finished"],
+        "timings": _sum(session["timings"] for session in sessions),
+        "sessions": sessions,
         "failed_jobs": [{"job": job, "reason": reason} for job, reason in relay.failures],
     }
     write_json(directory.run, about)
     hooks.run_finished(directory.root, summary)
     return RunResult(directory, summary, relay.failures)
+
+
+def _earlier_sessions(directory: RunDirectory) -> list[dict[str, Any]]:
+    """Return what run.json says of earlier calls of the same command."""
+    if not directory.run.exists():
+        return []
+    sessions: list[dict[str, Any]] = json.loads(directory.run.read_text(encoding="utf-8")).get("sessions", [])
+    return sessions
+
+
+def _sum(timings: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for laps in timings:
+        for name, seconds in laps.items():
+            total[name] = round(total.get(name, 0.0) + seconds, 2)
+    return total
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
 
 
 class _Clock:

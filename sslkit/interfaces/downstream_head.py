@@ -70,4 +70,4 @@ class DownstreamHead(nn.Module, Plugin[ConfigT], ABC):
 
     @abstractmethod
     def predict(self, logits: torch.Tensor) -> Prediction:
-        """Decode float32 logits into classes and probabilities."""
+        """Decode float32 logits on the CPU into classes and probabilities, by buffers alone, without parameters."""

@@ -68,9 +68,10 @@ def labels_saved(
     measured shares is given as such. It is meant to be shown only where a benefit was shown at ``share``.
 
     The interval is a percentile bootstrap of folds: a fold brings its cells of both arms and all shares along, so that
-    what makes a fold easy for all of them cancels. n resampled folds would vary less than folds that share their
-    training images do; deviations from the mean curves are therefore stretched by sqrt(n (2 n - 1)) / (n - 1), which
-    gives each point the variance that [corrected_t][sslkit.statistics.corrected_t] gives it.
+    what makes a fold easy for all of them cancels. A few resampled folds vary too little, and know nothing of the
+    training images that folds share; the deviations of each draw from the mean curves are therefore stretched, so that
+    a point's interval becomes as wide as [corrected_t][sslkit.statistics.corrected_t] makes it: by the roots of
+    1 / n + 1 / (n - 1) over (n - 1) / n^2, and by Student's quantile over the normal one.
 
     Args:
         shares: (S,) the measured shares of the labels, increasing, above 0 and at most 1.
@@ -125,8 +126,7 @@ def labels_saved(
         return LabelsSaved(share, estimate, None, None, confidence, folds)
     drawn = np.random.default_rng(seed).integers(folds, size=(draws, folds))
     resampled = arms[..., drawn].mean(axis=-1).transpose(0, 2, 1)
-    stretch = np.sqrt(folds * (2 * folds - 1)) / (folds - 1)
-    ordered = np.sort(needed(centre + stretch * (resampled - centre)))
+    ordered = np.sort(needed(centre + _stretch(folds, high_tail) * (resampled - centre)))
     # order statistics: quantiles that interpolate would make NaN of two infinite ends
     low, high = ordered[int(low_tail * draws)], ordered[int(np.ceil(high_tail * draws)) - 1]
     return LabelsSaved(share, estimate, describe(low), describe(high), confidence, folds)
@@ -160,6 +160,14 @@ def isotonic(values: npt.NDArray[np.floating[Any]]) -> FloatArray:
     return nearest
 
 
+def _stretch(folds: int, high_tail: float) -> float:
+    """Return how much wider than resampled folds the corrected t is: in its variance, and in its quantile."""
+    from scipy.special import ndtri, stdtrit
+
+    variance = (1 / folds + 1 / (folds - 1)) / ((folds - 1) / folds**2)
+    return float(np.sqrt(variance) * stdtrit(folds - 1, high_tail) / ndtri(high_tail))
+
+
 def _first_reach(logs: FloatArray, curves: FloatArray, targets: FloatArray) -> FloatArray:
     """Return where non-decreasing curves (D, S) first reach targets (D,): -inf before the first place, +inf never."""
     rows = np.arange(len(curves))
@@ -168,7 +176,7 @@ def _first_reach(logs: FloatArray, curves: FloatArray, targets: FloatArray) -> F
     before = np.maximum(after - 1, 0)
     rise = curves[rows, after] - curves[rows, before]
     way = np.clip((targets - curves[rows, before]) / np.where(rise > 0, rise, 1), 0, 1)
-    places = logs[before] + way * (logs[after] - logs[before])
+    places: FloatArray = logs[before] + way * (logs[after] - logs[before])
     places[curves[:, 0] > targets + ROUNDING] = -np.inf
     places[~reached.any(axis=1)] = np.inf
     return places
@@ -193,4 +201,5 @@ def _check(
         raise ValueError(
             f"pretrained and scratch have shapes {shapes[0]} and {shapes[1]}; expected ({len(shares)}, folds) of both"
         )
-    return np.array([pretrained, scratch], dtype=np.float64)
+    arms: FloatArray = np.array([pretrained, scratch], dtype=np.float64)
+    return arms

@@ -35,9 +35,7 @@ class PairedTest:
     p_value: float | None
 
 
-def corrected_t(
-    differences: Sequence[float] | npt.NDArray[np.floating[Any]], confidence: float = 0.95
-) -> PairedTest:
+def corrected_t(differences: Sequence[float] | npt.NDArray[np.floating[Any]], confidence: float = 0.95) -> PairedTest:
     """Test a paired difference over the folds of a cross-validation: corrected resampled t.
 
     Folds share most of their training images, so their differences are not independent and the plain paired t claims
@@ -89,7 +87,7 @@ def corrected_t(
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Adjust p-values so that the chance of any false claim among them stays below the level, whatever their dependence.
+    """Adjust p-values so that the chance of any false claim among them stays within the level, however they depend.
 
     The smallest of m is multiplied by m, the next by m - 1 and so on; none becomes smaller than one before it, or
     larger than 1. Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of

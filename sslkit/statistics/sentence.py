@@ -14,8 +14,11 @@ def labels_saved_sentence(saved: LabelsSaved, subject: str) -> str:
 
     Example:
         >>> needed, low, high = (EquivalentShare(x, "at", x * 3000 - 300) for x in (0.23, 0.14, 0.38))
-        >>> print(labels_saved_sentence(LabelsSaved(0.1, needed, low, high, 0.95, 5), "pretraining by rotation"))
-        With 10 % of the labels, pretraining by rotation does as well as training from scratch on 23 % (95 % interval 14 to 38): 390 labels saved
+        >>> saved = LabelsSaved(0.1, needed, low, high, 0.95, 5)
+        >>> for part in labels_saved_sentence(saved, "pretraining by rotation").split(", "):
+        ...     print(part)
+        With 10 % of the labels
+        pretraining by rotation does as well as training from scratch on 23 % (95 % interval 14 to 38): 390 labels saved
     """
     needed = saved.needed
     than = {

@@ -150,8 +150,8 @@ def test_a_killed_worker_is_an_error_and_leaves_nothing(
 ) -> None:
     (images.folder / "00.png").write_bytes(b"kill")
     message = (
-        r"^a process that decodes images was killed \(out of memory\?\); run the same command again, "
-        r"with --set compute\.workers=1 if it recurs$"
+        r"^a process that decodes images died: out of memory or of disk\? Run the same command again, "
+        r"with --set compute\.workers=1 if it recurs\. A script that calls sslkit\.run needs "
     )
     with pytest.raises(RunError, match=message):
         build(images, tmp_path / "cache", context, workers=workers)
@@ -183,3 +183,17 @@ def test_where_caches_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/ann")
     assert default_cache_root() == Path("/home/ann/.cache/sslkit")
+
+
+def test_what_a_disk_refused_is_tried_again(images: CountedImages, tmp_path: Path, context: BaseContext) -> None:
+    images.busy.write_text("04.png")
+    first = build(images, tmp_path / "cache", context)
+    assert first.unreadable == {4: "the disk is busy"}
+    images.busy.unlink()
+
+    again = build(images, tmp_path / "cache", context)
+
+    assert (again.folder, again.unreadable) == (first.folder, {})
+    assert np.array_equal(again.open()[4], SMALL.apply((images.folder / "04.png").read_bytes()))
+    assert images.reads().count("04.png") == 2
+    assert images.reads().count("05.png") == 1

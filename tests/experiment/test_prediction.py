@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 from pathlib import Path
 
@@ -11,9 +10,15 @@ from PIL import Image
 from studies import tiny_config
 
 import sslkit
-from sslkit.errors import RunDirectoryError
+from sslkit.errors import RunDirectoryError, WeightsError
 from sslkit.experiment.plan import resolve
+from sslkit.experiment.prediction import Predictor
 from sslkit.experiment.running import RunResult
+
+
+def results(run: RunResult) -> list[dict[str, str]]:
+    with run.directory.results.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +33,16 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return paths
 
 
-def test_one_fold_grades_as_its_cell_did(tiny_run: RunResult, photographs: dict[str, Path], tmp_path: Path) -> None:
-    # With only one fold's model left, predict must repeat that cell's own predictions of its test images.
-    root = tmp_path / "run"
-    shutil.copytree(tiny_run.directory.root, root)
-    results = [json.loads(path.read_text()) for path in root.glob("cells/*/result.json")]
-    kept = next(r for r in results if (r["arm"], r["fraction"], r["fold"]) == ("pretrained", 1.0, 0))
-    for result in results:
-        if result["cell"] != kept["cell"]:
-            shutil.rmtree(root / "cells" / result["cell"])
-    with (root / "cells" / kept["cell"] / "predictions.csv").open(newline="") as file:
+def test_one_fold_grades_as_its_cell_did(tiny_run: RunResult, photographs: dict[str, Path]) -> None:
+    predictor = Predictor(tiny_run.directory.root, sslkit.build_registry())
+    predictor.models = predictor.models[:1]
+    cell = next(
+        row for row in results(tiny_run) if (row["arm"], row["fraction"], row["fold"]) == ("pretrained", "1.0", "0")
+    )
+    with (tiny_run.directory.cell(cell["cell"]) / "predictions.csv").open(newline="") as file:
         expected = list(csv.DictReader(file))
 
-    graded = list(sslkit.predict(root, [photographs[row["image"]] for row in expected]))
+    graded = list(predictor.predict([photographs[row["image"]] for row in expected]))
 
     assert [image.grade for image in graded] == [int(row["predicted"]) for row in expected]
     for image, row in zip(graded, expected, strict=True):
@@ -49,8 +51,6 @@ def test_one_fold_grades_as_its_cell_did(tiny_run: RunResult, photographs: dict[
 
 
 def test_folds_are_averaged_over_their_logits(tiny_run: RunResult, photographs: dict[str, Path]) -> None:
-    from sslkit.experiment.prediction import Predictor
-
     predictor = Predictor(tiny_run.directory.root, sslkit.build_registry())
     path = next(iter(photographs.values()))
     pixels = torch.from_numpy(predictor.preprocessing.apply(path.read_bytes()))[None].permute(0, 3, 1, 2)
@@ -91,8 +91,46 @@ def test_the_arm_can_be_chosen(tiny_run: RunResult, photographs: dict[str, Path]
 def test_wrong_runs_and_arms_are_refused(tiny_run: RunResult, tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match=r"holds no run \(no config\.toml\)"):
         list(sslkit.predict(tmp_path, ["x.png"]))
-    with pytest.raises(RunDirectoryError, match=r"no model of arm 'scrach'; did you mean 'scratch'\? It has: frozen, "):
+    with pytest.raises(
+        RunDirectoryError, match=r"no model of arm 'scrach'; did you mean 'scratch'\? It has: pretrained, "
+    ):
         list(sslkit.predict(tiny_run.directory.root, ["x.png"], arm="scrach"))
     (tmp_path / "config.toml").write_bytes(tiny_run.directory.config.read_bytes())
     with pytest.raises(RunDirectoryError, match=r"keeps no model; run it to its end first"):
         list(sslkit.predict(tmp_path, ["x.png"]))
+
+
+def test_models_of_older_plans_are_left_alone(
+    tiny_run: RunResult, photographs: dict[str, Path], tmp_path: Path
+) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(tiny_run.directory.root, root)
+    kept = next(row for row in results(tiny_run) if (row["arm"], row["fraction"]) == ("scratch", "1.0"))
+    for name in ("of-an-older-plan", ".left-by-a-kill"):
+        shutil.copytree(root / "cells" / kept["cell"], root / "cells" / name)
+    path = next(iter(photographs.values()))
+
+    (before,) = sslkit.predict(tiny_run.directory.root, [path], arm="scratch")
+    (after,) = sslkit.predict(root, [path], arm="scratch")
+
+    assert after.probabilities == before.probabilities
+
+
+def test_a_missing_fold_is_not_passed_over(tiny_run: RunResult, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(tiny_run.directory.root, root)
+    row = next(r for r in results(tiny_run) if (r["arm"], r["fraction"], r["fold"]) == ("pretrained", "1.0", "1"))
+    (root / "cells" / row["cell"] / "model.safetensors").unlink()
+
+    with pytest.raises(RunDirectoryError, match="lacks the models of folds 1; run the same command again"):
+        list(sslkit.predict(root, ["x.png"]))
+
+
+def test_a_damaged_model_is_named(tiny_run: RunResult, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(tiny_run.directory.root, root)
+    for path in root.glob("cells/*/model.safetensors"):
+        path.write_bytes(path.read_bytes()[:-100])
+
+    with pytest.raises(WeightsError, match=r"model\.safetensors"):
+        list(sslkit.predict(root, ["x.png"]))

@@ -16,14 +16,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from sklearn.model_selection import GroupKFold
-from sslkit_fundus import SyntheticFundus, SyntheticFundusConfig
-from sslkit_rotation import Rotation, RotationConfig
 
-from sslkit import PretextTask, PluginConfig, StepOutput, TaskContext, Views
+from sslkit import PluginConfig, PretextTask, StepOutput, TaskContext, Views
 from sslkit.data.cache import Preprocessing
-from sslkit.data.manifest import read_manifest
-from sslkit.data.splits import make_splits
 from sslkit.errors import DataError, PluginError
 from sslkit.experiment import probes
 from sslkit.experiment.probes import (
@@ -35,6 +30,8 @@ from sslkit.experiment.probes import (
     region_features,
     silhouette,
 )
+from sslkit_fundus import SyntheticFundus, SyntheticFundusConfig
+from sslkit_rotation import Rotation, RotationConfig
 
 
 def rotation(size: int = 32) -> Rotation:
@@ -68,7 +65,7 @@ class TestPlantedClues:
         found = by_region(probe_pretext(rotation(), images, np.arange(80)))
 
         assert found["corners"].leak
-        assert found["corners"].accuracy == 1
+        assert found["corners"].low > 0.95
         assert not found["silhouette"].leak
 
     def test_a_stripe_at_the_edge_is_found_in_the_border(self) -> None:
@@ -205,19 +202,20 @@ class TestProbes:
         divided = by_region(probe_pretext(ByPatient(), images, np.arange(160)))["border"]
 
         assert not apart.leak
-        assert divided.accuracy > 0.9
+        assert divided.leak
+        assert divided.accuracy > 0.8
 
 
 class TestInterval:
     def test_clusters_that_agree_widen_it(self) -> None:
-        correct = np.random.default_rng(0).random(400) < 0.5
-        alone = clustered_interval(correct, np.arange(400))
-        together = clustered_interval(np.repeat(correct[:100], 4), np.arange(400) // 4)
+        credit = (np.random.default_rng(0).random(400) < 0.5) * 1.0
+        alone = clustered_interval(credit, np.arange(400))
+        together = clustered_interval(np.repeat(credit[:100], 4), np.arange(400) // 4)
 
         assert together[2] - together[1] > 1.7 * (alone[2] - alone[1])
 
     def test_a_few_groups_that_agree_do_not_make_it_narrow(self) -> None:
-        accuracy, low, high = clustered_interval(np.array([True, True, False, False] * 2), np.arange(8) // 4)
+        accuracy, low, high = clustered_interval(np.array([1.0, 1.0, 0.0, 0.0] * 2), np.arange(8) // 4)
 
         assert (accuracy, low, high) == (0.5, 0, 1)
 
@@ -227,7 +225,7 @@ class TestInterval:
         covered = 0
         for _ in range(300):
             share = rng.beta(1, 3, 30)[clusters]  # rows of one cluster depend on each other; the mean is 0.25
-            _, low, high = clustered_interval(rng.random(120) < share, clusters)
+            _, low, high = clustered_interval((rng.random(120) < share) * 1.0, clusters)
             covered += low <= 0.25 <= high
 
         assert 0.92 <= covered / 300 <= 0.99
@@ -420,14 +418,10 @@ class TestGradesFromStatistics:
 
 
 class TestSyntheticFundus:
-    @pytest.fixture(scope="class")
-    def dataset(self) -> SyntheticFundus:
-        return SyntheticFundus(SyntheticFundusConfig(patients=200, size=96))
-
-    def test_the_shutter_of_some_patients_is_found_and_the_crop_removes_it(self, dataset: SyntheticFundus) -> None:
-        records = dataset.records()
-        groups = np.arange(len(records)) // 2
-        photographs = [dataset.read(record) for record in records]
+    def test_the_shutter_of_some_patients_is_found_and_the_crop_removes_it(self) -> None:
+        dataset = SyntheticFundus(SyntheticFundusConfig(patients=120, size=64))
+        photographs = [dataset.read(record) for record in dataset.records()[::2]]
+        groups = np.arange(len(photographs))
 
         leaks = {}
         for crop in ("center", "fundus"):
@@ -439,13 +433,9 @@ class TestSyntheticFundus:
 
 
 class TestFundus600:
-    @pytest.fixture(scope="class")
-    def rows(self, fundus600: Path) -> list[dict[str, str]]:
+    def test_the_shutter_is_found_and_the_crop_removes_it(self, fundus600: Path) -> None:
         with (fundus600 / "labels.csv").open(newline="") as file:
-            return list(csv.DictReader(file))
-
-    def test_the_shutter_is_found_and_the_crop_removes_it(self, fundus600: Path, rows: list[dict[str, str]]) -> None:
-        rows = rows[::3]
+            rows = list(csv.DictReader(file))[::3]
         groups = np.unique([row["patient"] for row in rows], return_inverse=True)[1]
         contents = [(fundus600 / row["image"]).read_bytes() for row in rows]
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from studies import tiny_config
 
 import sslkit
-from sslkit.errors import DataError, JobError, RunDirectoryError
+from sslkit.errors import ConfigError, DataError, JobError, RunDirectoryError
 from sslkit.experiment.plan import resolve
 from sslkit.experiment.running import RunResult
 from sslkit.metrics import quadratic_weighted_kappa
@@ -277,3 +277,57 @@ def test_cut_points_are_fitted_by_cells_that_did_not_learn_the_image(tmp_path: P
     before = contents(fitted_root, "results.csv")
     sslkit.run(tiny_config(**changes), fitted_root)
     assert contents(fitted_root, "results.csv") == before
+
+
+def test_a_cell_whose_result_was_taken_away_is_done_again(tiny_run: RunResult, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(tiny_run.directory.root, root)
+    rows = rows_of(root / "results.csv")
+    (root / "cells" / rows[0]["cell"] / "result.json").unlink()
+    kept = next(row for row in rows if (row["arm"], row["fraction"]) == ("scratch", "1.0"))
+    (root / "cells" / kept["cell"] / "model.safetensors").unlink()
+
+    sslkit.run(tiny_config(), root)
+
+    assert contents(root, "cells/*/*") == contents(tiny_run.directory.root, "cells/*/*")
+    assert rows_of(root / "results.csv") == rows
+
+
+def test_what_earlier_calls_took_is_kept(tiny_run: RunResult, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(tiny_run.directory.root, root)
+    before = json.loads((root / "run.json").read_text())
+
+    sslkit.run(tiny_config(), root)
+
+    after = json.loads((root / "run.json").read_text())
+    assert after["started"] == before["started"]
+    assert [session["jobs"] for session in after["sessions"]] == [2 + 16, 0]
+    assert after["timings"]["total"] > before["timings"]["total"]
+
+
+def test_results_of_an_older_version_are_not_mixed_in(
+    tiny_run: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(evaluation={"arms": ["scratch"], "folds": 2, "label_fractions": [1.0]})
+    root = sslkit.run(config, tmp_path / "run").directory.root
+    before = {row["cell"] for row in rows_of(root / "results.csv")}
+    monkeypatch.setattr("sslkit.experiment.recipe.RESULTS_VERSION", -1)
+
+    sslkit.run(config, root)
+
+    assert before.isdisjoint(row["cell"] for row in rows_of(root / "results.csv"))
+
+
+def test_an_output_that_cannot_be_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("mine")
+
+    with pytest.raises(RunDirectoryError, match=r"run cannot be written to; give another --output"):
+        sslkit.run(tiny_config(), tmp_path / "file.txt" / "run")
+
+
+def test_weights_that_are_not_there_are_refused_at_planning(tmp_path: Path) -> None:
+    config = tiny_config(backbone={"weights": str(tmp_path / "no.pth")}, evaluation={"arms": ["imagenet"], "folds": 2})
+
+    with pytest.raises(ConfigError, match=r"backbone\.weights: there is no .*no\.pth, which the arm 'imagenet' needs"):
+        sslkit.plan(config)

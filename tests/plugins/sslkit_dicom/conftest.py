@@ -56,8 +56,8 @@ def write_dicom(path: Path, stored: np.ndarray | None, *, syntax: str | None = N
         for keyword, value in given.items():
             if value is not None:
                 setattr(data, keyword, value)
-        if stored is not None:
-            data["PixelData"].VR = "OB" if stored.itemsize == 1 else "OW"
+        if "PixelData" in data:
+            data["PixelData"].VR = "OB" if given["BitsAllocated"] == 8 else "OW"
         path.parent.mkdir(parents=True, exist_ok=True)
         data.save_as(path, enforce_file_format=True)
     return path

@@ -12,26 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 pydicom = pytest.importorskip("pydicom", minversion="3")
-
-from pydicom import dcmread
-from pydicom.data import get_testdata_file
-from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
-from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing, convert_color_space, pixel_array
-from pydicom.uid import (
-    ExplicitVRBigEndian,
-    HTJ2KLossless,
-    ImplicitVRLittleEndian,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    MPEG2MPML,
-    RLELossless,
-)
-
-from sslkit_dicom.grey import Unreadable, window
-from sslkit_dicom.pixels import read_pixels
+encapsulate = pytest.importorskip("pydicom.encaps").encapsulate
+processing = pytest.importorskip("pydicom.pixels")
+uid = pytest.importorskip("pydicom.uid")
+grey = pytest.importorskip("sslkit_dicom.grey")
+read_pixels = pytest.importorskip("sslkit_dicom.pixels").read_pixels
 
 Write = Callable[..., Path]
 
@@ -43,15 +28,15 @@ def expected(brightness: np.ndarray) -> np.ndarray:
     return np.floor(255 * np.clip(brightness, 0, 1) + 0.5).astype(np.uint8)
 
 
-def item(**elements: Any) -> Dataset:
-    made = Dataset()
+def item(**elements: Any) -> Any:
+    made = pydicom.Dataset()
     for keyword, value in elements.items():
         setattr(made, keyword, value)
     return made
 
 
 def shipped(name: str) -> Path:
-    path = get_testdata_file(name, download=False)
+    path = pydicom.data.get_testdata_file(name, download=False)
     if path is None:
         pytest.skip(f"this pydicom does not ship {name}")
     return Path(path)
@@ -72,7 +57,7 @@ def test_monochrome1_is_inverted(tmp_path: Path, write: Write) -> None:
     np.testing.assert_array_equal(read_pixels(path), 255 - expected(RAMP_12 / 4095))
 
 
-@pytest.mark.parametrize("syntax", [None, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("syntax", [None, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian])
 @pytest.mark.parametrize(("dtype", "bits"), [("u2", 12), ("u2", 16), ("i2", 12), ("i2", 16), ("i1", 8), ("u4", 32)])
 def test_other_greys_go_from_the_least_to_the_greatest(
     tmp_path: Path, write: Write, dtype: str, bits: int, syntax: str | None
@@ -141,25 +126,28 @@ def test_windows_agree_with_pydicom(function: str, center: float, width: float, 
     header = item(PhotometricInterpretation="MONOCHROME2", BitsStored=12, PixelRepresentation=0)
     header.WindowCenter, header.WindowWidth, header.VOILUTFunction = center, width, function
     header.RescaleSlope, header.RescaleIntercept = slope, shift
-    values = apply_modality_lut(RAMP_12, header)
-    theirs = (apply_windowing(values, header) - shift) / (4095 * slope)
-    np.testing.assert_allclose(window(values, center, width, function), theirs, atol=1e-9)
+    values = processing.apply_modality_lut(RAMP_12, header)
+    with np.errstate(over="ignore"):
+        theirs = (processing.apply_windowing(values, header) - shift) / (4095 * slope)
+    np.testing.assert_allclose(grey.window(values, center, width, function), theirs, atol=1e-9)
 
 
-@pytest.mark.parametrize("syntax", [None, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("syntax", [None, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian])
 @pytest.mark.parametrize("vr", ["US", "OW"])
 def test_lookup_tables_agree_with_pydicom(tmp_path: Path, write: Write, vr: str, syntax: str | None) -> None:
     stored = np.arange(-8, 56, dtype=np.int16).reshape(8, 8)
     curve = [round(1000 * (place / 31) ** 0.5) for place in range(32)]
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
     data = np.array(curve, f"{order}u2").tobytes() if vr == "OW" else curve
-    table = item(LUTDescriptor=[32, -4, 10])
-    table.add_new("LUTData", vr, data)
-    for sequence, apply in (("ModalityLUTSequence", apply_modality_lut), ("VOILUTSequence", apply_voi_lut)):
+    for sequence, apply, bits, top in (
+        ("ModalityLUTSequence", processing.apply_modality_lut, 16, 1000),  # followed by the range of the image
+        ("VOILUTSequence", processing.apply_voi_lut, 10, 1023),
+    ):
+        table = item(LUTDescriptor=[32, -4, bits])
+        table.add_new("LUTData", vr, data)
         path = write(tmp_path / "x", stored, syntax=syntax, **{sequence: [table]})
         mapped = np.array(curve)[np.clip(stored + 4, 0, 31)]
-        np.testing.assert_array_equal(apply(stored, dcmread(path)), mapped)
-        top = 1000 if sequence == "ModalityLUTSequence" else 1023
+        np.testing.assert_array_equal(apply(stored, pydicom.dcmread(path)), mapped)
         np.testing.assert_array_equal(read_pixels(path), expected(mapped / top))
 
 
@@ -194,7 +182,7 @@ def test_functional_groups_of_the_first_frame(tmp_path: Path, write: Write) -> N
 
 
 @pytest.mark.parametrize("planar", [0, 1])
-@pytest.mark.parametrize("syntax", [None, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("syntax", [None, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian])
 def test_rgb_in_both_planar_configurations(tmp_path: Path, write: Write, planar: int, syntax: str | None) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     pixels = read_pixels(write(tmp_path / "x", rgb, PlanarConfiguration=planar, syntax=syntax))
@@ -225,24 +213,42 @@ def test_ybr_full_422(tmp_path: Path, write: Write) -> None:
     luma = rng.integers(60, 200, (4, 6), dtype=np.uint8)
     blue, red = rng.integers(100, 156, (2, 4, 3), dtype=np.uint8)
     raw = np.stack([luma[:, ::2], luma[:, 1::2], blue, red], axis=-1).tobytes()
-    path = write(
-        tmp_path / "x", np.zeros((4, 6, 3), np.uint8), PhotometricInterpretation="YBR_FULL_422", PixelData=raw
-    )
+    path = write(tmp_path / "x", np.zeros((4, 6, 3), np.uint8), PhotometricInterpretation="YBR_FULL_422", PixelData=raw)
     ybr = np.stack([luma, blue.repeat(2, axis=1), red.repeat(2, axis=1)], axis=-1)
-    np.testing.assert_array_equal(read_pixels(path), convert_color_space(ybr, "YBR_FULL", "RGB"))
+    np.testing.assert_array_equal(read_pixels(path), processing.convert_color_space(ybr, "YBR_FULL", "RGB"))
 
 
 @pytest.mark.parametrize(("bits", "top"), [(8, 255), (16, 65535)])
-@pytest.mark.parametrize("syntax", [None, ExplicitVRBigEndian])
+@pytest.mark.parametrize("syntax", [None, uid.ExplicitVRBigEndian])
 def test_palettes(tmp_path: Path, write: Write, bits: int, top: int, syntax: str | None) -> None:
     tables = np.random.default_rng(0).integers(0, top + 1, (3, 256))
     order = ">" if syntax else "<"
-    elements = {"PhotometricInterpretation": "PALETTE COLOR"}
+    elements: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
     for colour, table in zip(("Red", "Green", "Blue"), tables, strict=True):
         elements[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
         elements[f"{colour}PaletteColorLookupTableData"] = table.astype(f"{order}u{bits // 8}").tobytes()
     path = write(tmp_path / "x", RAMP_8, syntax=syntax, **elements)
     np.testing.assert_array_equal(read_pixels(path), expected(tables.T[RAMP_8] / top))
+
+
+def test_a_palette_of_8_bit_entries_for_12_bit_values(tmp_path: Path, write: Write) -> None:
+    elements: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR", "BitsStored": 12}
+    entries = (np.arange(4096) * 7 % 256).astype(np.uint8)
+    for colour in ("Red", "Green", "Blue"):
+        elements[f"{colour}PaletteColorLookupTableDescriptor"] = [4096, 0, 8]
+        elements[f"{colour}PaletteColorLookupTableData"] = entries.tobytes()
+    path = write(tmp_path / "x", RAMP_12, **elements)
+    np.testing.assert_array_equal(read_pixels(path), np.stack(3 * [entries[RAMP_12]], axis=-1))
+
+
+def test_a_segmented_palette(tmp_path: Path, write: Write) -> None:
+    elements: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour in ("Red", "Green", "Blue"):
+        elements[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 8]
+        # One entry 0, then 255 steps of a straight line to 255 (PS3.3 C.7.9.2)
+        elements[f"Segmented{colour}PaletteColorLookupTableData"] = bytes([0, 1, 0, 1, 255, 255])
+    path = write(tmp_path / "x", RAMP_8, **elements)
+    np.testing.assert_array_equal(read_pixels(path), np.stack(3 * [RAMP_8], axis=-1))
 
 
 def test_a_compressed_photograph(tmp_path: Path, write: Write) -> None:
@@ -251,31 +257,33 @@ def test_a_compressed_photograph(tmp_path: Path, write: Write) -> None:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=95, subsampling=0)
     elements = {"PhotometricInterpretation": "YBR_FULL_422", "PixelData": encapsulate([buffer.getvalue()])}
-    path = write(tmp_path / "x", pixels, syntax=JPEGBaseline8Bit, **elements)
+    path = write(tmp_path / "x", pixels, syntax=uid.JPEGBaseline8Bit, **elements)
     read = read_pixels(path)
     with Image.open(buffer) as image:
         assert np.abs(read.astype(int) - np.asarray(image)).max() <= 3
     cut = encapsulate([buffer.getvalue()[:-150]])
-    path = write(tmp_path / "x", pixels, syntax=JPEGBaseline8Bit, **{**elements, "PixelData": cut})
-    with pytest.raises(OSError, match=r"x: compressed as JPEG Baseline .* damaged or beyond the decoders .*truncated"):
+    path = write(tmp_path / "x", pixels, syntax=uid.JPEGBaseline8Bit, **{**elements, "PixelData": cut})
+    with pytest.raises(
+        OSError, match=r"x: compressed as JPEG Baseline .* damaged or beyond the decoders .*[Tt]runcated"
+    ):
         read_pixels(path)
 
 
 @pytest.mark.parametrize(
     ("syntax", "package"),
     [
-        (JPEGLosslessSV1, "pip install python-gdcm"),
-        (JPEGLSLossless, "pip install python-gdcm"),
-        (HTJ2KLossless, "pip install pylibjpeg pylibjpeg-openjpeg"),
+        (uid.JPEGLosslessSV1, "pip install python-gdcm"),
+        (uid.JPEGLSLossless, "pip install python-gdcm"),
+        (uid.HTJ2KLossless, "pip install pylibjpeg pylibjpeg-openjpeg"),
     ],
 )
 def test_what_pydicom_cannot_decode_names_the_package_that_can(
     tmp_path: Path, write: Write, syntax: Any, package: str
 ) -> None:
-    if pydicom.pixels.get_decoder(syntax).is_available:
+    if processing.get_decoder(syntax).is_available:
         pytest.skip(f"a decoder of {syntax.name} is installed")
     path = write(tmp_path / "x.dcm", RAMP_8, syntax=syntax, PixelData=encapsulate([b"abcd"]))
-    with pytest.raises(OSError, match="compressed as J|compressed as H") as raised:
+    with pytest.raises(OSError, match="compressed as") as raised:
         read_pixels(path)
     assert str(raised.value) == (
         f"x.dcm: compressed as {syntax.name}, which pydicom decodes only with another package: {package}"
@@ -285,9 +293,17 @@ def test_what_pydicom_cannot_decode_names_the_package_that_can(
 @pytest.mark.parametrize(
     ("elements", "message"),
     [
-        ({"syntax": MPEG2MPML, "PixelData": encapsulate([b"ab"])}, "its transfer syntax is MPEG2 .* does not decode"),
-        ({"syntax": RLELossless, "PixelData": encapsulate([b"ab"])}, "compressed as RLE Lossless, and damaged or"),
+        (
+            {"syntax": uid.MPEG2MPML, "PixelData": encapsulate([b"ab"])},
+            "transfer syntax is MPEG2 .* does not decode",
+        ),
+        ({"syntax": uid.RLELossless, "PixelData": encapsulate([b"ab"])}, "compressed as RLE Lossless, and damaged or"),
         ({"PhotometricInterpretation": "HSV"}, "its photometric interpretation is 'HSV'; accepted: MONOCHROME1, "),
+        ({"Rows": None}, "x: it holds no image, or is cut off in its header"),
+        (
+            {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "Columns": 4, "Rows": 21},
+            "MONOCHROME2 with pixels of shape",
+        ),
         ({"PhotometricInterpretation": None}, "its photometric interpretation is ''; accepted"),
         ({"Rows": 60000, "Columns": 60000}, "too large: 3,600,000,000 pixels a frame, more than"),
         ({"Rows": 17}, "x: the file is damaged: ValueError: "),
@@ -322,7 +338,7 @@ def test_a_missing_file_and_other_files(tmp_path: Path) -> None:
         read_pixels(tmp_path / "x")
 
 
-@pytest.mark.parametrize("syntax", [None, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("syntax", [None, uid.ImplicitVRLittleEndian])
 def test_a_file_cut_off_anywhere_is_an_oserror_that_says_nothing_of_the_patient(
     tmp_path: Path, write: Write, syntax: str | None
 ) -> None:
@@ -344,11 +360,10 @@ def test_damage_never_raises_anything_else(tmp_path_factory: pytest.TempPathFact
         whole[data.draw(st.integers(132, len(whole) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(whole)
     try:
-        pixels = read_pixels(path)
+        said = str(read_pixels(path).dtype)
     except OSError as error:
-        assert str(error).startswith("damaged.dcm: ")
-    else:
-        assert pixels.dtype == np.uint8
+        said = str(error)
+    assert said == "uint8" or said.startswith("damaged.dcm: ")
 
 
 def test_floats_that_are_no_numbers(tmp_path: Path, write: Write) -> None:
@@ -356,7 +371,7 @@ def test_floats_that_are_no_numbers(tmp_path: Path, write: Write) -> None:
     elements = {"PixelData": b"", "BitsAllocated": 32, "BitsStored": None, "HighBit": None}
     path = write(tmp_path / "x", np.zeros((2, 2), np.uint32), **elements)
     for content, message in ((values, "infinite or not a number"), (np.nan_to_num(values), None)):
-        data = dcmread(path)
+        data = pydicom.dcmread(path)
         if "PixelData" in data:
             del data.PixelData
         data.FloatPixelData = content.tobytes()
@@ -369,8 +384,8 @@ def test_floats_that_are_no_numbers(tmp_path: Path, write: Write) -> None:
 
 
 def test_a_window_says_what_is_wrong_with_it() -> None:
-    with pytest.raises(Unreadable, match="window width is -1"):
-        window(np.zeros((1, 1)), 0, -1)
+    with pytest.raises(grey.Unreadable, match="window width is -1"):
+        grey.window(np.zeros((1, 1)), 0, -1)
 
 
 @pytest.mark.parametrize(
@@ -385,7 +400,7 @@ def test_a_window_says_what_is_wrong_with_it() -> None:
         ("SC_rgb_rle.dcm", (100, 100, 3)),
         ("SC_rgb_rle_32bit.dcm", (100, 100, 3)),
         ("SC_rgb_dcmtk_+eb+cy+s2.dcm", (100, 100, 3)),
-        ("SC_rgb_jpeg_gdcm.dcm", (100, 100, 3)),
+        ("SC_rgb_jpeg_dcmtk.dcm", (100, 100, 3)),
         ("MR_small_implicit.dcm", (64, 64)),
         ("MR_small_jp2klossless.dcm", (64, 64)),
         ("liver_1frame.dcm", (512, 512)),
@@ -399,13 +414,34 @@ def test_files_of_many_makers(name: str, shape: tuple[int, ...]) -> None:
     assert np.ptp(pixels) > 100
 
 
-def test_the_same_image_in_several_codings() -> None:
-    for first, second in (("MR_small_implicit.dcm", "MR_small_jp2klossless.dcm"),):
-        np.testing.assert_array_equal(read_pixels(shipped(first)), read_pixels(shipped(second)))
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    [
+        ("SC_rgb_rle.dcm", 0),
+        ("SC_rgb_rle_16bit.dcm", 0),
+        ("SC_rgb_rle_32bit_2frame.dcm", 0),
+        ("SC_ybr_full_422_uncompressed.dcm", 5),
+        ("SC_rgb_dcmtk_+eb+cr.dcm", 3),
+        ("SC_rgb_dcmtk_+eb+cy+n2.dcm", 5),
+        ("SC_rgb_dcmtk_+eb+cy+s4.dcm", 5),
+        ("SC_rgb_jpeg_lossy_gdcm.dcm", 3),
+    ],
+)
+def test_one_chart_in_many_codings(name: str, tolerance: int) -> None:
+    pixels = read_pixels(shipped(name))
+    chart = {5: (255, 0, 0), 15: (255, 128, 128), 25: (0, 255, 0), 35: (128, 255, 128), 45: (0, 0, 255)}
+    chart |= {65: (0, 0, 0), 75: (64, 64, 64), 85: (192, 192, 192), 95: (255, 255, 255)}
+    read = np.stack([pixels[row, 50] for row in chart]).astype(int)
+    assert np.abs(read - list(chart.values())).max() <= tolerance
+
+
+@pytest.mark.parametrize("name", ["RLE", "bigendian", "expb", "implicit", "jp2klossless", "padded"])
+def test_one_slice_in_many_codings(name: str) -> None:
+    np.testing.assert_array_equal(read_pixels(shipped(f"MR_small_{name}.dcm")), read_pixels(shipped("MR_small.dcm")))
 
 
 def test_a_real_window_agrees_with_pydicom() -> None:
     path = shipped("MR_small_implicit.dcm")
-    data = dcmread(path)
-    shown = apply_windowing(pixel_array(data), data)
+    data = pydicom.dcmread(path)
+    shown = processing.apply_windowing(processing.pixel_array(data), data)
     np.testing.assert_array_equal(read_pixels(path), expected((shown + 32768) / 65535))

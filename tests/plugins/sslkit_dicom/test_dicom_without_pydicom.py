@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
-from sslkit.errors import PluginError
+from sslkit.config import parse_config
+from sslkit.errors import ConfigError, PluginError
 from sslkit.registry import build_registry
 from sslkit_dicom import Dicom, DicomConfig
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "dicom.md"
+ENTRY_POINT = EntryPoint("dicom", "sslkit_dicom", "sslkit")
+REGISTRY = build_registry([ENTRY_POINT])
 
 
 @pytest.fixture
@@ -26,7 +33,7 @@ def test_the_data_set_says_how_to_install_what_it_needs(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_no_pydicom")
 def test_the_plugin_is_listed_all_the_same() -> None:
-    registry = build_registry([EntryPoint("dicom", "sslkit_dicom", "sslkit")])
+    registry = build_registry([ENTRY_POINT])
     assert registry.broken == ()
     assert registry.find("dataset", "dicom").cls is Dicom
 
@@ -41,6 +48,31 @@ def test_an_older_pydicom_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.delitem(sys.modules, "pydicom.pixels", raising=False)
     with pytest.raises(PluginError, match="needs pydicom 3 or newer, which cannot be imported"):
         Dicom(DicomConfig(path=tmp_path))
+
+
+def test_the_configuration_that_is_shown_is_accepted(tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", DOCS.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    config = parse_config(tomllib.loads(block), root=tmp_path)
+    options = {key: value for key, value in tomllib.loads(block)["dataset"].items() if key != "name"}
+    assert config.dataset.name == "dicom"
+    made = REGISTRY.configure("dataset", "dicom", options, root=tmp_path, key="dataset")[1]
+    assert made == DicomConfig(
+        path=tmp_path / "export",
+        labels=tmp_path / "labels.csv",
+        key="PatientID",
+        id_column="patient",
+        label_column="grade",
+    )
+
+
+def test_options_are_documented() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    assert all(f"{name} = " in text for name in DicomConfig.model_fields)
+
+
+def test_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"dataset\.key.*'SOPInstanceUID'"):
+        REGISTRY.configure("dataset", "dicom", {"path": "x", "key": "name"}, root=tmp_path, key="dataset")
 
 
 @pytest.mark.parametrize("option", ["key", "id_column", "label_column"])
