@@ -104,6 +104,12 @@ def find_duplicates(
     Raises:
         DataError: if most of the data set is alike (`near_pairs`).
         ValueError: if the lengths differ, or the images are not square and of three channels.
+
+    Example:
+        >>> photographs = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+        >>> photographs[2] = photographs[0]
+        >>> find_duplicates(photographs, ["a", "b", "c"]).identical
+        ((0, 2),)
     """
     rows = np.arange(len(images)) if rows is None else rows
     if len(rows) != len(digests):
@@ -182,9 +188,8 @@ def near_pairs(
     """Return all pairs of hashes that differ in few bits.
 
     Every pair is compared, by matrix products: with bits as -1 and 1, the product of two vectors is their length less
-    twice their distance, exact in float32. The products run over the last 96 bits, those of the highest
-    frequencies, in which images differ most; a near pair is near in those, and the few pairs that are so are counted out
-    in full.
+    twice their distance, exact in float32. The products run over the last 96 bits, those of the highest frequencies, in
+    which images differ most; a near pair is near in those, and the few pairs that are so are counted out in full.
 
     Args:
         hashes: uint64 (M, 4).
@@ -263,8 +268,8 @@ def similarities(images: npt.NDArray[np.uint8], pairs: Rows) -> Floats:
             for along in steps:
                 moved = _unit(structure[:, window[0] + down, window[1] + along])[second]
                 np.maximum(best, np.einsum("pn,pn->p", fixed, moved), out=best)
-        flat = ~structure.any(axis=(1, 2))
-        result[chunk] = np.where(flat[first] | flat[second], 0, np.minimum(best, 1))
+        structured = np.abs(structure).max(axis=(1, 2)) > 0
+        result[chunk] = np.where(structured[first] & structured[second], np.minimum(best, 1), 0)
     return result
 
 
@@ -323,15 +328,16 @@ def _fine_structure(pixels: npt.NDArray[np.uint8]) -> Floats:
     kernel = np.exp(-((place[:, None] - place) ** 2) / (2 * _DETAIL_RADIUS**2)).astype(np.float32)
     weight = np.where(inside, kernel @ inside.astype(np.float32) @ kernel, 1)
     detail = np.where(inside, luma - kernel @ luma @ kernel / weight, 0)
-    # What is under one grey level of 255 is noise, and must not be blown up.
-    detail[np.abs(detail) < 1e-3] = 0
+    detail[np.abs(detail) < 1e-3] = 0  # rounding, where an image is of one colour
+    # The grey level of 255 that is added: what deviates by less is noise, and must not be blown up.
     return np.where(inside, detail / np.sqrt(kernel @ detail**2 @ kernel / weight + 1), 0)
 
 
 def _unit(vectors: Floats) -> Floats:
     centred = vectors - vectors.mean(axis=1, keepdims=True)
     lengths: Floats = np.linalg.norm(centred, axis=1, keepdims=True).astype(np.float32)
-    return centred / np.maximum(lengths, np.float32(1e-6))
+    unit: Floats = centred / np.maximum(lengths, np.float32(1e-6))
+    return unit
 
 
 def _distances(hashes: npt.NDArray[np.uint64], pairs: Rows) -> Rows:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save
 
 from sslkit.experiment.cell import CellJob
+from sslkit.experiment.conclusions import DIFFERENCE_COLUMNS, add_differences
 from sslkit.experiment.plan import Study
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.scoring import ScoredImages, read_predictions, score, write_predictions
@@ -34,13 +35,14 @@ def read_results(cells: Iterable[CellJob]) -> list[Row]:
     return [json.loads((cell.folder / "result.json").read_text(encoding="utf-8")) for cell in cells if cell.done]
 
 
-def write_results(directory: RunDirectory, rows: Sequence[Row]) -> list[Row]:
+def write_results(directory: RunDirectory, rows: Sequence[Row], num_classes: int) -> list[Row]:
     """Write results.csv and summary.csv; return the rows of the summary."""
     columns = [*_COORDINATES[:-1], *_metrics(rows), "cell"]
     write_csv(directory.results, columns, rows)
     summary = summarise(rows)
+    add_differences(summary, rows, directory, num_classes)
     means = [f"{metric}_mean" for metric in _metrics(rows) if metric != "qwk"]
-    write_csv(directory.summary, [*_SUMMARY, *means], summary)
+    write_csv(directory.summary, [*_SUMMARY, *DIFFERENCE_COLUMNS, *means], summary)
     return summary
 
 

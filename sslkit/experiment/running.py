@@ -13,6 +13,7 @@ from typing import Any
 from sslkit.config import RunConfig, to_toml
 from sslkit.engine.precision import resolve_compute
 from sslkit.errors import JobError
+from sslkit.experiment.conclusions import conclude
 from sslkit.experiment.environment import available_cores, num_workers, process_context
 from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent
 from sslkit.experiment.plan import draw_splits, make_manifest, resolve
@@ -101,7 +102,8 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
     clock.lap("jobs")
 
     cross_fit(study, prepared.cells)
-    summary = write_results(directory, read_results(prepared.cells))
+    rows = read_results(prepared.cells)
+    summary = write_results(directory, rows, study.make_head().num_classes)
     sessions.append(
         {
             "started": _iso(clock.started),
@@ -116,6 +118,7 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
         "finished": sessions[-1]["finished"],
         "timings": _sum(session["timings"] for session in sessions),
         "sessions": sessions,
+        "conclusions": conclude(summary, rows),
         "failed_jobs": [{"job": job, "reason": reason} for job, reason in relay.failures],
     }
     write_json(directory.run, about)

@@ -29,12 +29,14 @@ class ScoredImages:
         ids: the images.
         groups: their groups.
         targets: int64 (N,), their grades.
+        predicted: int64 (N,), the grades that were predicted.
         logits: float32 (N, L), the head's output.
     """
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     targets: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
     logits: torch.Tensor
 
 
@@ -94,6 +96,7 @@ def read_predictions(path: Path) -> ScoredImages:
         tuple(row["image"] for row in rows),
         tuple(row["group"] for row in rows),
         np.array([int(row["target"]) for row in rows], dtype=np.int64),
+        np.array([int(row["predicted"]) for row in rows], dtype=np.int64),
         torch.from_numpy(logits),
     )
 

@@ -50,6 +50,7 @@ class Summary:
     undefined: int
     labels: float | None
     scores: Mapping[str, float | None]
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -154,5 +155,6 @@ def _summary(row: Row) -> Summary:
         n=row.integer("n"),
         undefined=row.integer("undefined"),
         labels=row.optional("labels"),
-        scores=row.scores(_SUMMARY_KEYS),
+        scores=row.scores((*_SUMMARY_KEYS, "verdict")),
+        verdict=row.values.get("verdict", ""),
     )

@@ -137,7 +137,7 @@ def isotonic(values: npt.NDArray[np.floating[Any]]) -> FloatArray:
 
     By the max-min formula: g[i] is the largest over a <= i of the smallest over b >= i of mean(values[a..b]), which
     equals pooling adjacent violators. Source: Robertson, Wright and Dykstra, "Order Restricted Statistical Inference",
-    1988, theorem 1.4.4.
+    1988, chapter 1.
 
     Args:
         values: floats (..., S), one sequence a row, equally weighted.

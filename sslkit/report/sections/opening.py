@@ -55,16 +55,18 @@ def headline(run: Run) -> Markup:
         if len({cell.fold for cell in run.cells}) > 1
         else "One fold was tested: how much another would differ is not known."
     )
-    return join(
-        [
-            *(_statement(run, fraction) for fraction in ends),
-            element(
-                "p",
-                f"These numbers describe this run. No significance test is drawn from them. {caution}",
-                class_="note",
-            ),
-        ]
+    verdicts = [
+        element("p", element("strong", item["sentence"]), class_="statement")
+        for item in run.info.get("conclusions", [])
+    ]
+    basis = (
+        "A benefit or a harm is claimed where the corrected resampled t over folds (Nadeau and Bengio 2003), adjusted "
+        "over the shares (Holm), has p below 0.05."
+        if verdicts
+        else "These numbers describe this run. No significance test is drawn from them."
     )
+    statements = [_statement(run, fraction) for fraction in ends]
+    return join([*verdicts, *statements, element("p", f"{basis} {caution}", class_="note")])
 
 
 def _description(run: Run) -> str:

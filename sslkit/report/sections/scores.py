@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from sslkit.report.comparison import SCRATCH, Difference, paired_difference, select, spread
 from sslkit.report.figures.palette import VARIABLES, line_styles
 from sslkit.report.markup import Markup, element, join
-from sslkit.report.tables import Line, Run
-from sslkit.report.text import count, metric_name, number, share, signed
+from sslkit.report.tables import Line, Run, Summary
+from sslkit.report.text import UNDEFINED, count, metric_name, number, share, signed
 
 
 def scroll(*children: object, label: str) -> Markup:
@@ -58,12 +58,25 @@ def _score_body(run: Run, line: Line, fractions: Sequence[float]) -> Markup:
     if line != SCRATCH and SCRATCH in run.lines:
         differences = [paired_difference(run, line, f) for f in fractions]
         rows.append(_row("mean paired difference", [signed(d.mean) for d in differences], "main difference"))
+        rows += _tests(summaries)
         rows += _unpaired(differences)
     rows.append(_row("labelled images", [count(s.labels if s else None) for s in summaries], "quiet"))
     rows.append(_row("cells", [count(s.n if s else 0) for s in summaries], "quiet"))
     if any(s.undefined for s in summaries if s):
         rows.append(_row("of them undefined", [count(s.undefined if s else 0) for s in summaries], "quiet"))
     return element("tbody", *rows)
+
+
+def _tests(summaries: Sequence[Summary | None]) -> Iterator[Markup]:
+    """Yield the interval of the paired difference, its adjusted p-value and the verdict, where they were drawn."""
+    if not any(s and s.verdict for s in summaries):
+        return
+    ends = [[s.scores.get(f"delta_{end}") if s else None for end in ("low", "high")] for s in summaries]
+    yield _row(
+        "its 95 % interval", [UNDEFINED if None in pair else " to ".join(map(signed, pair)) for pair in ends], "quiet"
+    )
+    yield _row("p, adjusted (Holm)", [number(s.scores.get("p_holm") if s else None) for s in summaries], "quiet")
+    yield _row("verdict", [s.verdict if s else "" for s in summaries])
 
 
 def _unpaired(differences: Sequence[Difference]) -> Iterator[Markup]:
