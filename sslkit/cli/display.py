@@ -145,8 +145,8 @@ def show_grades(images: Sequence[GradedImage]) -> None:
         table.add_column(f"p({grade})", justify="right", no_wrap=True)
     for image in graded:
         shares = (image.probabilities or {}).values()
-        grade = f"{image.grade} {image.grade_name}"
-        table.add_row(escape(image.image), escape(grade), *(f"{share:.2f}" for share in shares))
+        name = f"{image.grade} {image.grade_name}"
+        table.add_row(escape(image.image), escape(name), *(f"{share:.2f}" for share in shares))
     console = Console(highlight=False)
     console.print(table)
     console.print("Not a medical device: for research only.")

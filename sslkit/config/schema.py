@@ -97,6 +97,9 @@ class EvaluationConfig(PluginConfig):
     )
     folds: int = Field(5, ge=2, description="Parts that the groups are dealt to; each is tested once.")
     repetitions: Positive = Field(1, description="Orders of labels, and seeds of training, drawn for each fold.")
+    largest_group: Fraction = Field(
+        0.05, description="A group of more than this share of the images, and of more than ten, stops the run."
+    )
     arms: tuple[Arm, ...] = Field(
         ("pretrained", "scratch"), min_length=1, description="Where the encoder's initial weights come from."
     )

@@ -20,13 +20,14 @@ import numpy.typing as npt
 import PIL
 
 from sslkit.data.cropping import crop_and_resize
+from sslkit.data.image_statistics import STATISTICS, global_statistics
 from sslkit.data.reading import decode
 from sslkit.errors import DataError, RunError
 from sslkit.files import write_json
 from sslkit.interfaces import Dataset
 from sslkit.types import Record
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 _CHUNK = 16
 
 
@@ -53,15 +54,22 @@ class ImageCache:
     Attributes:
         folder: where they are; its name is their key.
         unreadable: the rows that could not be read, each with the reason.
+        digests: a digest of each image's content.
     """
 
     folder: Path
     unreadable: dict[int, str]
+    digests: tuple[str, ...] = ()
 
     def open(self) -> npt.NDArray[np.uint8]:
         """Return uint8 (M, H, W, 3), read from disk as it is used."""
         images: npt.NDArray[np.uint8] = np.load(self.folder / "images.npy", mmap_mode="r", allow_pickle=False)
         return images
+
+    def statistics(self) -> npt.NDArray[np.float64]:
+        """Return float64 (M, 16): each original's global statistics, in the order of STATISTICS; NaN where unknown."""
+        statistics: npt.NDArray[np.float64] = np.load(self.folder / "statistics.npy", allow_pickle=False)
+        return statistics
 
 
 class _Failure(TypedDict):
@@ -120,13 +128,13 @@ def build_cache(
     if (folder / "index.json").exists():
         unreadable = _try_again(dataset, records, preprocessing, folder)
         progress(len(records), len(records))
-        return ImageCache(folder, _reasons(unreadable))
+        return ImageCache(folder, _reasons(unreadable), tuple(digests))
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     scratch.chmod(0o755)  # a cache may be shared
     try:
-        unreadable = _decode_all(dataset, records, preprocessing, scratch / "images.npy", workers, context, progress)
+        unreadable = _decode_all(dataset, records, preprocessing, scratch, workers, context, progress)
         _write_index(scratch / "index.json", len(records), unreadable)
         try:
             scratch.rename(folder)
@@ -135,7 +143,7 @@ def build_cache(
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return ImageCache(folder, _reasons(unreadable))
+    return ImageCache(folder, _reasons(unreadable), tuple(digests))
 
 
 def _try_again(
@@ -146,7 +154,7 @@ def _try_again(
     passing = [row for row, failure in unreadable.items() if failure["passing"]]
     for row in passing:
         del unreadable[row]
-        unreadable |= _decode_chunk(dataset, [records[row]], preprocessing, folder / "images.npy", row)[1]
+        unreadable |= _decode_chunk(dataset, [records[row]], preprocessing, folder, row)[1]
     if passing:
         _write_index(folder / "index.json", len(records), unreadable)
     return unreadable
@@ -156,19 +164,20 @@ def _decode_all(
     dataset: Dataset[Any],
     records: Sequence[Record],
     preprocessing: Preprocessing,
-    path: Path,
+    folder: Path,
     workers: int,
     context: BaseContext,
     progress: Callable[[int, int], None],
 ) -> dict[int, _Failure]:
     shape = (len(records), preprocessing.size, preprocessing.size, 3)
-    np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).flush()
+    np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
+    np.save(folder / "statistics.npy", np.full((len(records), len(STATISTICS)), np.nan))
     unreadable: dict[int, _Failure] = {}
     done = 0
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         try:
             chunks = [
-                pool.submit(_decode_chunk, dataset, records[start : start + _CHUNK], preprocessing, path, start)
+                pool.submit(_decode_chunk, dataset, records[start : start + _CHUNK], preprocessing, folder, start)
                 for start in range(0, len(records), _CHUNK)
             ]
             for chunk in as_completed(chunks):
@@ -189,17 +198,21 @@ def _decode_all(
 
 
 def _decode_chunk(
-    dataset: Dataset[Any], records: Sequence[Record], preprocessing: Preprocessing, path: Path, start: int
+    dataset: Dataset[Any], records: Sequence[Record], preprocessing: Preprocessing, folder: Path, start: int
 ) -> tuple[int, dict[int, _Failure]]:
-    images = np.lib.format.open_memmap(path, mode="r+")
+    images = np.lib.format.open_memmap(folder / "images.npy", mode="r+")
+    statistics = np.lib.format.open_memmap(folder / "statistics.npy", mode="r+")
     unreadable: dict[int, _Failure] = {}
     for row, record in enumerate(records, start):
         try:
-            images[row] = preprocessing.apply(dataset.read(record))
+            content = dataset.read(record)
+            images[row] = preprocessing.apply(content)
+            statistics[row] = list(global_statistics(content).values())
         except (DataError, OSError) as error:
             # A disk or a network may answer the next time; a damaged image stays damaged.
             unreadable[row] = {"reason": str(error), "passing": isinstance(error, OSError)}
     images.flush()
+    statistics.flush()
     return len(records), unreadable
 
 

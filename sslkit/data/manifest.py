@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,15 @@ class Manifest:
         """Return the manifest without some images; the others keep their rows."""
         kept = np.flatnonzero(~np.isin(self.rows, list(rows)))
         return _assemble(tuple(self.records[place] for place in kept), self.grades[kept], self.rows[kept])
+
+    def joined(self, groups: npt.NDArray[np.int64]) -> Manifest:
+        """Return the manifest with other groups, int64 (M,); each is named after its first image's present group."""
+        names: dict[int, str] = {}
+        for before, group in zip(self.groups, groups, strict=True):
+            names.setdefault(int(group), self.group_names[before])
+        numbers = {group: number for number, group in enumerate(names)}
+        renumbered = np.array([numbers[int(group)] for group in groups], dtype=np.int64)
+        return replace(self, groups=renumbered, group_names=tuple(names.values()))
 
     def digest(self) -> str:
         """Return a digest of ids, grades and groups."""

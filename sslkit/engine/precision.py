@@ -66,7 +66,7 @@ def resolve_compute(device: str, precision: str, compile_network: bool) -> Compu
 def _has_bf16(family: str) -> bool:
     if family == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if family != "cpu" or not torch.backends.mkldnn.is_available():
+    if family != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     # The first asks whether bf16 works at all, the second whether the processor computes in it.
     works = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -14,6 +14,7 @@ from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.scoring import read_predictions
 from sslkit.statistics import (
     FoldPredictions,
+    LabelsSaved,
     bootstrap_fold_mean,
     corrected_t,
     holm,
@@ -52,7 +53,7 @@ def add_differences(summary: Sequence[Row], rows: Sequence[Row], directory: RunD
         lines = list(arm)
         if lines[0]["arm"] == BASELINE or not any(row["arm"] == BASELINE for row in rows):
             continue
-        tests = [corrected_t(list(_differences(line, rows).values())) for line in lines]
+        tests = [corrected_t(_differences(line, rows)) for line in lines]
         adjusted = holm([test.p_value for test in tests])
         for line, test, p_holm in zip(lines, tests, adjusted, strict=True):
             line |= {"delta": test.delta, "delta_low": test.low, "delta_high": test.high}
@@ -82,52 +83,52 @@ def _sentence(pretext: str, arm: str, lines: Sequence[Row], rows: Sequence[Row])
     if helped:
         saved = _labels_saved(lines, rows, helped[0]["fraction"])
         words.append(
-            f"With {helped[0]['fraction']:.4g} of the labels, {subject} helps"
+            f"With {_percent(helped[0])} of the labels, {subject} helps"
             if saved is None
             else labels_saved_sentence(saved, subject)
         )
     if harmed:
-        shares = ", ".join(f"{100 * line['fraction']:.4g} %" for line in harmed)
+        shares = ", ".join(map(_percent, harmed))
         words.append(
             f"{'But harm' if helped else 'Harm'}: with {shares} of the labels, {subject} does worse than scratch"
         )
     if not words:
-        shares = f"{100 * lines[0]['fraction']:.4g} to {100 * lines[-1]['fraction']:.4g} %"
-        shares = shares if len(lines) > 1 else f"{100 * lines[0]['fraction']:.4g} %"
+        shares = _percent(lines[0]) if len(lines) == 1 else f"{_percent(lines[0])} to {_percent(lines[-1])}"
         words.append(f"No difference shown: {subject} against training from scratch, on {shares} of the labels")
     return ". ".join(words) + "."
 
 
-def _labels_saved(lines: Sequence[Row], rows: Sequence[Row], share: float) -> Any:
-    shares = [line["fraction"] for line in lines]
-    folds = sorted({row["fold"] for row in rows})
-    arms = [
-        _by_share_and_fold(rows, line["pretext"], line["arm"], shares, folds)
-        for line in (lines[0], {"pretext": "", "arm": BASELINE})
-    ]
-    return labels_saved(shares, [line["labels"] for line in lines], *arms, share=share)
+def _percent(line: Row) -> str:
+    return f"{100 * line['fraction']:.4g} %"
 
 
-def _by_share_and_fold(
-    rows: Sequence[Row], pretext: str, arm: str, shares: Sequence[float], folds: Sequence[int]
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    scores: Mapping[tuple[float, int], list[float]] = defaultdict(list)
-    for row in rows:
-        if (row["pretext"], row["arm"]) == (pretext, arm) and row["qwk"] is not None:
-            scores[row["fraction"], row["fold"]].append(row["qwk"])
-    return np.array([[statistics.fmean(scores[s, f]) if (s, f) in scores else np.nan for f in folds] for s in shares])
+def _labels_saved(lines: Sequence[Row], rows: Sequence[Row], share: float) -> LabelsSaved | None:
+    pretrained, scratch = (
+        np.full((len(lines), max(row["fold"] for row in rows) + 1), np.nan, dtype=np.float64) for _ in range(2)
+    )
+    for number, line in enumerate(lines):
+        for fold, pairs in _pairs(line, rows).items():
+            pretrained[number, fold], scratch[number, fold] = np.mean(pairs, axis=0)
+    shares, labels = [line["fraction"] for line in lines], [line["labels"] for line in lines]
+    return labels_saved(shares, labels, pretrained, scratch, share)
 
 
-def _differences(line: Row, rows: Sequence[Row]) -> dict[int, float]:
-    """Return the paired difference of each fold, averaged over its repetitions."""
+def _pairs(line: Row, rows: Sequence[Row]) -> dict[int, list[tuple[float, float]]]:
+    """Return the kappas of an arm and of the baseline in each fold, of the repetitions in which both are defined."""
     at_share = [row for row in rows if row["fraction"] == line["fraction"]]
     partners = {(row["fold"], row["repetition"]): row["qwk"] for row in at_share if row["arm"] == BASELINE}
-    by_fold: dict[int, list[float]] = defaultdict(list)
+    by_fold: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for row in at_share:
         partner = partners.get((row["fold"], row["repetition"]))
-        if (row["pretext"], row["arm"]) == (line["pretext"], line["arm"]) and None not in (row["qwk"], partner):
-            by_fold[row["fold"]].append(row["qwk"] - partner)
-    return {fold: statistics.fmean(values) for fold, values in by_fold.items()}
+        ours = (row["pretext"], row["arm"]) == (line["pretext"], line["arm"])
+        if ours and row["qwk"] is not None and partner is not None:
+            by_fold[row["fold"]].append((row["qwk"], partner))
+    return by_fold
+
+
+def _differences(line: Row, rows: Sequence[Row]) -> list[float]:
+    """Return the paired difference of each fold, averaged over its repetitions."""
+    return [statistics.fmean(ours - theirs for ours, theirs in pairs) for pairs in _pairs(line, rows).values()]
 
 
 def _predictions(cells: Iterable[Row], directory: RunDirectory) -> list[FoldPredictions]:

@@ -13,6 +13,7 @@ from sslkit.data.manifest import Manifest
 from sslkit.data.splits import Splits
 from sslkit.engine.precision import Compute
 from sslkit.errors import DataError
+from sslkit.experiment.audit import Audit, audit, duplicates_of, join_duplicates
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.environment import hardware
 from sslkit.experiment.observation import RunObserver
@@ -27,10 +28,11 @@ class Prepared:
     """All that a run needs to know before its first job.
 
     Attributes:
-        manifest: the images that can be read.
+        manifest: the images that can be read, duplicates joined into one group.
         unreadable: the others, id and reason.
         cache: the decoded images.
         splits: folds and orders of labels of the images that can be read.
+        audit: what was found in the data.
         pretrainings: the pretrainings.
         cells: the cells, in the order of results.csv.
     """
@@ -39,6 +41,7 @@ class Prepared:
     unreadable: list[dict[str, str]]
     cache: ImageCache
     splits: Splits
+    audit: Audit
     pretrainings: list[PretrainingJob]
     cells: list[CellJob]
 
@@ -69,8 +72,14 @@ def prepare(
         progress=lambda done, total: observer.advanced(done),
     )
     unreadable = _check_unreadable(manifest, cache, config.images.on_unreadable)
-    readable = manifest.without(cache.unreadable)
+    given = manifest.without(cache.unreadable)
+    duplicates = duplicates_of(given, cache)
+    readable = join_duplicates(given, duplicates, config.evaluation.largest_group)
     splits = draw_splits(study, readable)
+    found = audit(study, given, readable, cache, duplicates, splits, unreadable)
+    groups = [manifest.group_names[group] for group in manifest.groups]
+    for row, group in zip(readable.rows, readable.groups, strict=True):
+        groups[row] = readable.group_names[group]
     recipe = Recipe(
         directory=directory,
         seed=config.seed,
@@ -80,12 +89,12 @@ def prepare(
         cache=cache,
         grades=manifest.grades,
         ids=tuple(record.id for record in manifest.records),
-        groups=tuple(manifest.group_names[group] for group in manifest.groups),
+        groups=tuple(groups),
         pretraining=config.pretraining,
         finetuning=config.finetuning,
         compute=compute,
     )
-    return Prepared(readable, unreadable, cache, splits, *make_jobs(study, recipe, readable, splits))
+    return Prepared(readable, unreadable, cache, splits, found, *make_jobs(study, recipe, readable, splits))
 
 
 def _check_unreadable(manifest: Manifest, cache: ImageCache, on_unreadable: str) -> list[dict[str, str]]:

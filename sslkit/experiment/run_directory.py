@@ -14,7 +14,7 @@ from sslkit.errors import RunDirectoryError
 
 EXTENSIBLE = (
     *("name", "compute", "images.cache", "images.on_unreadable"),
-    *("evaluation.label_fractions", "evaluation.arms", "evaluation.repetitions"),
+    *("evaluation.largest_group", "evaluation.label_fractions", "evaluation.arms", "evaluation.repetitions"),
 )
 """Keys that may differ from those of a run that is gone on with: they add cells, or change no result."""
 
@@ -42,6 +42,11 @@ class RunDirectory:
     def splits(self) -> Path:
         """Folds and orders of labels."""
         return self.root / "splits.json"
+
+    @property
+    def audit(self) -> Path:
+        """What was found wrong, doubtful or telling in the data."""
+        return self.root / "audit.json"
 
     @property
     def results(self) -> Path:

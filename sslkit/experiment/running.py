@@ -86,6 +86,7 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
     write_text(directory.config, to_toml(study.resolved()))
     shares = config.evaluation.label_fractions
     write_json(directory.splits, prepared.splits.to_json([record.id for record in prepared.manifest.records], shares))
+    prepared.audit.write(directory.audit)
     about = describe(study, prepared, compute)
     sessions = _earlier_sessions(directory)
     write_json(directory.run, {**about, "sessions": sessions})

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
-from sslkit_fundus import SyntheticFundus, SyntheticFundusConfig
 
 from sslkit.data.cache import Preprocessing
 from sslkit.data.cropping import circular_mask
@@ -27,6 +26,7 @@ from sslkit.data.duplicates import (
     similarities,
 )
 from sslkit.errors import DataError
+from sslkit_fundus import SyntheticFundus, SyntheticFundusConfig
 
 Pixels = npt.NDArray[np.uint8]
 PREPROCESSING = Preprocessing(64, "fundus")
@@ -102,7 +102,7 @@ def naive_hash(image: Pixels) -> list[int]:
         waves = [np.cos(np.pi * (2 * np.arange(32) + 1) * k / 64) * (0.5**0.5 if k == 0 else 1) for k in (u, v)]
         coefficients.append(float((light * waves[0][:, None] * waves[1]).sum()))
     middle = np.median(coefficients)
-    bits = "".join("01"[value > middle] for value in coefficients)
+    bits = "".join("01"[int(value > middle)] for value in coefficients)
     return [int(bits[start : start + 64][::-1], 2) for start in range(0, 256, 64)]
 
 
@@ -138,7 +138,7 @@ def copies_are_near(photographs: list[Image.Image], change: Callable[[Image.Imag
     assert max(distances) <= MAX_DISTANCE
     count = len(photographs)
     pairs = np.stack([np.arange(count), np.arange(count) + count], axis=1)
-    assert similarities(np.concatenate([originals, changed]), pairs).min() > LEAST_SIMILARITY + 0.2
+    assert similarities(np.concatenate([originals, changed]), pairs).min() > LEAST_SIMILARITY + 0.1
 
 
 @pytest.mark.parametrize("kind", COPIES)
@@ -159,9 +159,8 @@ def test_trimmed_photographs_are_still_confirmed(fundus600: Path) -> None:
     assert confirm_pairs(both, np.stack([np.arange(10), np.arange(10) + 10], axis=1)).all()
 
 
-@pytest.mark.parametrize("patients", [25, pytest.param(200, marks=pytest.mark.slow)])
-def test_synthetic_eyes_are_never_near_each_other(patients: int) -> None:
-    images = preprocessed(synthetic(patients, size=64))
+def test_four_hundred_synthetic_eyes_are_never_near_each_other() -> None:
+    images = preprocessed(synthetic(200, size=64))
     found = find_duplicates(images, [str(row) for row in range(len(images))], max_distance=70)
     assert found.identical == ()
     assert found.near == ()

@@ -19,17 +19,11 @@ from PIL import Image
 
 from sslkit import PluginConfig, PretextTask, StepOutput, TaskContext, Views
 from sslkit.data.cache import Preprocessing
+from sslkit.data.image_statistics import STATISTICS, global_statistics, silhouette
 from sslkit.errors import DataError, PluginError
 from sslkit.experiment import probes
-from sslkit.experiment.probes import (
-    PretextProbe,
-    clustered_interval,
-    global_statistics,
-    probe_global_statistics,
-    probe_pretext,
-    region_features,
-    silhouette,
-)
+from sslkit.experiment.probes import PretextProbe, clustered_interval, probe_pretext, region_features
+from sslkit.experiment.statistics_probe import probe_global_statistics
 from sslkit_fundus import SyntheticFundus, SyntheticFundusConfig
 from sslkit_rotation import Rotation, RotationConfig
 
@@ -445,3 +439,7 @@ class TestFundus600:
 
         assert "silhouette" in leaks["center"]
         assert leaks["fundus"] == set()
+
+
+def test_the_statistics_have_the_names_and_the_order_that_the_cache_keeps() -> None:
+    assert tuple(global_statistics(np.zeros((20, 30, 3), np.uint8))) == STATISTICS

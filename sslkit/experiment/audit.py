@@ -1,0 +1,204 @@
+"""The audit of a data set, at the start of every run: duplicates, groups, classes, and what gives answers away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sslkit.data.cache import ImageCache
+from sslkit.data.duplicates import LEAST_SIMILARITY, MAX_DISTANCE, Duplicates, NearPair, find_duplicates, join_groups
+from sslkit.data.image_statistics import STATISTICS
+from sslkit.data.manifest import UNLABELLED, Manifest
+from sslkit.data.splits import Splits
+from sslkit.errors import DataError
+from sslkit.experiment.plan import Study
+from sslkit.experiment.probes import probe_pretext
+from sslkit.experiment.statistics_probe import probe_global_statistics
+from sslkit.files import write_json
+from sslkit.types import TaskContext
+
+_SMALL_GROUP = 10
+"""Images that a group may hold whatever share of a small data set they are."""
+
+
+def duplicates_of(manifest: Manifest, cache: ImageCache) -> Duplicates:
+    """Return the duplicates among the readable images, found once for each cache."""
+    kept = cache.folder / "duplicates.json"
+    if kept.exists():
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        if found["rows"] == len(manifest):
+            near, rejected = ([NearPair(**pair) for pair in found[name]] for name in ("near", "rejected"))
+            return Duplicates(tuple(map(tuple, found["identical"])), tuple(near), tuple(rejected), found["compared"])
+    duplicates = find_duplicates(cache.open(), [cache.digests[row] for row in manifest.rows], manifest.rows)
+    write_json(kept, {"rows": len(manifest), **asdict(duplicates)})
+    return duplicates
+
+
+def join_duplicates(manifest: Manifest, duplicates: Duplicates, largest_group: float) -> Manifest:
+    """Return the manifest with duplicates and the given groups joined, transitively.
+
+    Raises:
+        DataError: if a group is too large to be left out of training.
+    """
+    joined = manifest.joined(join_groups(manifest.groups, duplicates.links()))
+    sizes = np.bincount(joined.groups)
+    largest = int(sizes.argmax())
+    if sizes[largest] > max(largest_group * len(joined), _SMALL_GROUP):
+        members = [joined.records[place].id for place in np.flatnonzero(joined.groups == largest)[:5]]
+        given = len(np.unique(manifest.groups[joined.groups == largest]))
+        raise DataError(
+            f"the group {joined.group_names[largest]!r} holds {sizes[largest]} of {len(joined)} images "
+            f"({', '.join(members)}, ...), {given} given groups joined by duplicates among them; more than "
+            f"{largest_group:.0%} stay on one side of every split. Is the group column right? Are most images copies "
+            "of one? If it is meant to be so, raise evaluation.largest_group"
+        )
+    return joined
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found; ``to_json`` is what audit.json holds."""
+
+    duplicates: dict[str, Any]
+    groups: dict[str, Any]
+    classes: dict[str, Any]
+    pretext_probes: dict[str, list[dict[str, Any]]]
+    label_probe: dict[str, Any] | None
+    unreadable: list[dict[str, str]]
+
+    def write(self, path: Path) -> None:
+        """Write audit.json."""
+        write_json(path, asdict(self))
+
+
+def audit(
+    study: Study,
+    given: Manifest,
+    joined: Manifest,
+    cache: ImageCache,
+    duplicates: Duplicates,
+    splits: Splits,
+    unreadable: list[dict[str, str]],
+) -> Audit:
+    """Audit the data of a study.
+
+    Args:
+        study: what is to be run.
+        given: the readable images with the groups that the data set gives.
+        joined: the same with duplicates joined.
+        cache: the decoded images.
+        duplicates: what was found twice.
+        splits: the folds.
+        unreadable: the images that are left out, id and reason.
+    """
+    return Audit(
+        _describe_duplicates(given, duplicates),
+        _describe_groups(given, joined),
+        _describe_classes(study, splits),
+        _probe_tasks(study, joined, cache),
+        _probe_labels(study, joined, cache, splits),
+        unreadable,
+    )
+
+
+def _describe_duplicates(manifest: Manifest, duplicates: Duplicates) -> dict[str, Any]:
+    ids = [record.id for record in manifest.records]
+    sets = [*duplicates.identical, *((pair.first, pair.second) for pair in duplicates.near)]
+    return {
+        "compared": duplicates.compared,
+        "method": f"equal content or pixels; 256-bit DCT hash of the crop within {MAX_DISTANCE} bits, confirmed by a "
+        f"correlation of fine structure of {LEAST_SIMILARITY} or more",
+        "identical": [[ids[place] for place in places] for places in duplicates.identical],
+        "near": [
+            {
+                "images": [ids[pair.first], ids[pair.second]],
+                "distance": pair.distance,
+                "similarity": round(pair.similarity, 3),
+            }
+            for pair in duplicates.near
+        ],
+        "rejected": len(duplicates.rejected),
+        "conflicts": [_conflict(manifest, places) for places in sets if _disagree(manifest, places)],
+    }
+
+
+def _disagree(manifest: Manifest, places: Sequence[int]) -> bool:
+    grades = manifest.grades[list(places)]
+    return len(np.unique(grades[grades != UNLABELLED])) > 1
+
+
+def _conflict(manifest: Manifest, places: Sequence[int]) -> dict[str, Any]:
+    return {
+        "images": [manifest.records[place].id for place in places],
+        "grades": [int(manifest.grades[place]) for place in places],
+    }
+
+
+def _describe_groups(given: Manifest, joined: Manifest) -> dict[str, Any]:
+    labelled = joined.labelled
+    pairs = np.unique(np.stack([joined.groups[labelled], joined.grades[labelled]]), axis=1)
+    grades_of_group = np.bincount(pairs[0], minlength=len(joined.group_names))
+    sizes = np.bincount(joined.groups)
+    return {
+        "given": len(given.group_names),
+        "joined": len(joined.group_names),
+        "largest": int(sizes.max()),
+        "largest_share": float(sizes.max() / len(joined)),
+        "with_several_grades": int((grades_of_group > 1).sum()),
+    }
+
+
+def _describe_classes(study: Study, splits: Splits) -> dict[str, Any]:
+    names = study.make_head().class_names
+    shares = study.config.evaluation.label_fractions
+
+    def count(rows: npt.NDArray[np.int64]) -> list[int]:
+        counts: list[int] = np.bincount(splits.grades[rows], minlength=len(names)).tolist()
+        return counts
+
+    folds = range(splits.num_folds)
+    return {
+        "names": list(names),
+        "tested_by_fold": [count(splits.test_rows(fold)) for fold in folds],
+        "labelled_by_share": {
+            str(share): [count(splits.labelled_rows(f, 0, share)) for f in folds] for share in shares
+        },
+        "missing": splits.missing_classes(names, shares),
+    }
+
+
+def _probe_tasks(study: Study, manifest: Manifest, cache: ImageCache) -> dict[str, list[dict[str, Any]]]:
+    """Probe each pretext task on the preprocessed images; the backbone plays no part in it."""
+    import torch
+
+    from sslkit.data.cropping import circular_mask
+
+    if len(manifest.group_names) < 2:
+        return {}
+    size = study.config.images.size
+    plugin = study.backbone.make()
+    mask = torch.from_numpy(circular_mask(size)) if study.config.images.crop == "fundus" else None
+    context = TaskContext(size, plugin.mean, plugin.std, mask)
+    images = cache.open()
+    found = {}
+    for task in study.tasks:
+        if probes := probe_pretext(task.make(plugin.build(), context), images, manifest.groups, rows=manifest.rows):
+            found[task.info.name] = [asdict(probe) for probe in probes]
+    return found
+
+
+def _probe_labels(study: Study, manifest: Manifest, cache: ImageCache, splits: Splits) -> dict[str, Any] | None:
+    head = study.make_head()
+    if len(np.unique(splits.grades[splits.grades != UNLABELLED])) < 2:
+        return None
+    statistics = [dict(zip(STATISTICS, values, strict=True)) for values in cache.statistics()[manifest.rows].tolist()]
+    probe = probe_global_statistics(
+        statistics, splits.grades, manifest.groups, splits.fold_of, head.num_classes, head.positive_from
+    )
+    return asdict(probe)
