@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sslkit.api import plan, predict, run
+    from sslkit.api import doctor, plan, predict, run
     from sslkit.config.base import ConfigPath, PluginConfig
     from sslkit.config.loading import load_config, parse_config
     from sslkit.data.normalization import normalize
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "sslkit.api": ("plan", "predict", "run"),
+    "sslkit.api": ("doctor", "plan", "predict", "run"),
     "sslkit.config.base": ("ConfigPath", "PluginConfig"),
     "sslkit.config.loading": ("load_config", "parse_config"),
     "sslkit.data.normalization": ("normalize",),
@@ -80,6 +80,7 @@ __all__ = [
     "Views",
     "__version__",
     "build_registry",
+    "doctor",
     "hookimpl",
     "load_config",
     "load_timm_weights",

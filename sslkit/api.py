@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sslkit.config import RunConfig, load_config, parse_config
+from sslkit.experiment.audit import Audit
 from sslkit.experiment.dry_run import DryRun, plan_run
 from sslkit.experiment.prediction import GradedImage, Predictor
-from sslkit.experiment.running import RunResult, execute_run
+from sslkit.experiment.running import RunResult, examine, execute_run
 from sslkit.registry import Registry, build_registry
 from sslkit.report import write_report
 
@@ -78,6 +79,21 @@ def plan(
     """
     checked = _checked(config, overrides)
     return plan_run(checked, _output(checked, output), registry or build_registry())
+
+
+def doctor(
+    config: ConfigLike,
+    *,
+    overrides: Iterable[str] = (),
+    registry: Registry | None = None,
+    observer: RunObserver | None = None,
+) -> Audit:
+    """Decode and audit the images of a configuration; nothing is trained, and nothing written but decoded images.
+
+    Raises:
+        sslkit.errors.UsageError: if configuration or data cannot be used.
+    """
+    return examine(_checked(config, overrides), registry or build_registry(), observer)
 
 
 def predict(

@@ -8,6 +8,7 @@ import click
 
 from sslkit import __version__
 from sslkit.cli.config import config
+from sslkit.cli.doctor import doctor
 from sslkit.cli.plugins import plugins
 from sslkit.cli.predict import predict
 from sslkit.cli.report import report
@@ -26,7 +27,7 @@ def cli() -> None:
     """
 
 
-for command in (run, predict, report, plugins, config):
+for command in (run, doctor, predict, report, plugins, config):
     cli.add_command(command)
 
 

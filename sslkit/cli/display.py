@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from sslkit.experiment.audit import Audit
     from sslkit.experiment.dry_run import DryRun
     from sslkit.experiment.prediction import GradedImage
     from sslkit.experiment.running import RunResult
@@ -111,6 +112,38 @@ def show_plan(plan: DryRun) -> None:
     for sentence in plan.missing_classes:
         console.print(f"note: {escape(sentence)}")
     console.print("Nothing was computed.")
+
+
+def show_audit(audit: Audit) -> None:
+    """Print what the audit of a data set found."""
+    console = Console(highlight=False)
+    duplicates, groups = audit.duplicates, audit.groups
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for key, value in {
+        "unreadable": str(len(audit.unreadable)),
+        "duplicates": f"{len(duplicates['identical'])} sets identical, {len(duplicates['near'])} pairs near-identical "
+        f"({duplicates['compared']} pairs compared, {duplicates['rejected']} refuted by their pixels)",
+        "conflicts": f"{len(duplicates['conflicts'])} of them with different grades",
+        "groups": f"{groups['given']} given, {groups['joined']} once duplicates are joined; the largest has "
+        f"{groups['largest']} images; {groups['with_several_grades']} have several grades",
+    }.items():
+        table.add_row(key, escape(value))
+    console.print(table)
+    for conflict in duplicates["conflicts"]:
+        console.print(escape(f"conflict: {', '.join(conflict['images'])} have grades {conflict['grades']}"))
+    for item in audit.unreadable:
+        console.print(escape(f"unreadable: {item['id']}: {item['reason']}"))
+    for sentence in audit.classes["missing"]:
+        console.print(escape(f"note: {sentence}"))
+    for task, probes in audit.pretext_probes.items():
+        for probe in probes:
+            mark = "[red]LEAK[/] " if probe["leak"] else ""
+            console.print(
+                f"{mark}{escape(task)}: {probe['region']} alone finds {probe['accuracy']:.1%} of the answers "
+                f"({probe['low']:.1%} to {probe['high']:.1%}; chance {probe['chance']:.1%})"
+            )
+    if audit.label_probe is not None and audit.label_probe["qwk"] is not None:
+        console.print(f"Global statistics alone grade with QWK {audit.label_probe['qwk']:.3f}: the figure to beat.")
 
 
 def show_result(result: RunResult) -> None:

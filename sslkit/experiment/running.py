@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.config import RunConfig, to_toml
-from sslkit.engine.precision import resolve_compute
+from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.errors import JobError
+from sslkit.experiment.audit import Audit
 from sslkit.experiment.conclusions import conclude
 from sslkit.experiment.environment import available_cores, num_workers, process_context
 from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent
-from sslkit.experiment.plan import draw_splits, make_manifest, resolve
-from sslkit.experiment.preparation import describe, prepare
+from sslkit.experiment.plan import Study, draw_splits, make_manifest, resolve
+from sslkit.experiment.preparation import Prepared, describe, prepare
 from sslkit.experiment.results import Row, cross_fit, read_results, write_results
 from sslkit.experiment.run_directory import RunDirectory, check_directory
 from sslkit.files import write_json, write_text
@@ -70,17 +71,8 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
     study = resolve(config, registry)
     directory = RunDirectory(output.resolve())
     check_directory(directory, study.resolved())
-    compute = resolve_compute(config.compute.device, config.compute.precision, config.compute.compile)
-    manifest = make_manifest(study)
-    draw_splits(study, manifest)  # too few groups are said before any image is decoded
-
     clock = _Clock()
-    workers = num_workers(config.compute.workers, compute)
-    context = process_context(study.modules())
-    observer.stage("ingest", len(manifest))
-    # Images are decoded on the processor, whatever the jobs compute on.
-    decoders = available_cores() if config.compute.workers == "auto" else workers
-    prepared = prepare(study, directory, compute, manifest, decoders, context, observer)
+    compute, prepared = _prepare(study, directory, observer)
     clock.lap("ingest")
 
     write_text(directory.config, to_toml(study.resolved()))
@@ -99,7 +91,7 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
     jobs += missing
     observer.stage("jobs", len(jobs))
     relay = JobRelay(observer, hooks)
-    study.executor.make().run(jobs, workers, relay)
+    study.executor.make().run(jobs, num_workers(config.compute.workers, compute), relay)
     clock.lap("jobs")
 
     cross_fit(study, prepared.cells)
@@ -125,6 +117,28 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
     write_json(directory.run, about)
     hooks.run_finished(directory.root, summary)
     return RunResult(directory, summary, relay.failures)
+
+
+def examine(config: RunConfig, registry: Registry, observer: RunObserver | None = None) -> Audit:
+    """Decode and audit the images of a configuration, as a run begins by doing.
+
+    Raises:
+        UsageError: if configuration or data cannot be used.
+    """
+    study = resolve(config, registry)
+    return _prepare(study, RunDirectory(Path(config.name)), observer or Silent())[1].audit
+
+
+def _prepare(study: Study, directory: RunDirectory, observer: RunObserver) -> tuple[Compute, Prepared]:
+    settings = study.config.compute
+    compute = resolve_compute(settings.device, settings.precision, settings.compile)
+    manifest = make_manifest(study)
+    draw_splits(study, manifest)  # too few groups are said before any image is decoded
+    observer.stage("ingest", len(manifest))
+    # Images are decoded on the processor, whatever the jobs compute on.
+    decoders = available_cores() if settings.workers == "auto" else settings.workers
+    context = process_context(study.modules())
+    return compute, prepare(study, directory, compute, manifest, decoders, context, observer)
 
 
 def _earlier_sessions(directory: RunDirectory) -> list[dict[str, Any]]:

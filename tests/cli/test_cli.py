@@ -155,6 +155,7 @@ def test_plugins_are_listed_with_their_distribution(
         ("backbone", "timm"),
         ("head", "dr-grade"),
         ("dataset", "csv"),
+        ("dataset", "dicom"),
         ("dataset", "image-folder"),
         ("dataset", "npz"),
         ("dataset", "synthetic-fundus"),

@@ -1,0 +1,29 @@
+"""``sslkit doctor``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example: sslkit doctor examples/dr_rotation.toml")
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
+def doctor(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Decode and audit the images of CONFIG before anything is trained.
+
+    Duplicates, conflicting labels, groups, classes, and probes of what gives an answer away without any anatomy.
+    """
+    from sslkit import api
+    from sslkit.cli.display import Progress, show_audit
+
+    with Progress() as progress:
+        found = api.doctor(config, overrides=overrides, observer=progress)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+    else:
+        show_audit(found)
