@@ -8,6 +8,7 @@ from pathlib import Path
 from sslkit.files import write_text
 from sslkit.report.figures import Drawing, draw_confusion, draw_convergence, draw_pretraining, draw_scores
 from sslkit.report.markup import NOTHING, Markup, element, join
+from sslkit.report.sections.audit import audit_section
 from sslkit.report.sections.opening import facts, headline, opening, title
 from sslkit.report.sections.provenance import data_section, provenance_section
 from sslkit.report.sections.scores import legend, recall_table, referable_table, score_table
@@ -56,6 +57,7 @@ def _page(run: Run) -> tuple[str, list[Drawing]]:
         ("confusion", "Confusion", _confusion(run, drawings)),
         ("grades", "Grades", _grades(run)),
         ("data", "Data", data_section(run)),
+        ("audit", "Audit", audit_section(run)),
         ("provenance", "Provenance", provenance_section(run)),
     ]
     shown = [section for section in sections if section[2]]

@@ -60,6 +60,7 @@ class Run:
     Attributes:
         directory: the run directory.
         info: run.json.
+        audit: audit.json; empty where the file is missing.
         config: the text of config.toml; None where the file is missing.
         cells: the rows of results.csv, in their order.
         summaries: the rows of summary.csv, in their order.
@@ -67,6 +68,7 @@ class Run:
 
     directory: Path
     info: Mapping[str, Any]
+    audit: Mapping[str, Any]
     config: str | None
     cells: tuple[Cell, ...]
     summaries: tuple[Summary, ...]
@@ -119,6 +121,7 @@ def read_run(directory: Path) -> Run:
     return Run(
         directory=directory,
         info=info,
+        audit=_read_audit(directory / "audit.json"),
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
         cells=cells,
         summaries=tuple(_summary(row) for row in read_rows(directory / "summary.csv", _SUMMARY_KEYS)),
@@ -134,6 +137,16 @@ def _read_info(path: Path) -> Mapping[str, Any]:
     if not isinstance(info, dict) or not isinstance(info.get("class_names"), list):
         raise RunDirectoryError(f"{path} has no list 'class_names'; it was not written by 'sslkit run'.")
     return info
+
+
+def _read_audit(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        audit: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise RunDirectoryError(f"{path} is not JSON ({error}). Run 'sslkit run' again.") from error
+    return audit
 
 
 def _cell(row: Row) -> Cell:

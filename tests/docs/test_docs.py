@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import json
 import re
 import shlex
 import sys
@@ -22,7 +23,10 @@ import sslkit
 from sslkit import hookspecs, metrics
 from sslkit.cli import cli
 from sslkit.config import RunConfig, parse_config
+from sslkit.data.duplicates import LEAST_SIMILARITY, MAX_DISTANCE
+from sslkit.experiment.conclusions import DIFFERENCE_COLUMNS
 from sslkit.experiment.plan import resolve
+from sslkit.experiment.probes import LEAK_MARGIN, MAX_IMAGES
 from sslkit.experiment.results import summarise
 from sslkit.experiment.running import RunResult
 
@@ -324,7 +328,7 @@ def test_columns_of_the_tables_are_documented() -> None:
     text = (ROOT / "docs" / "report.md").read_text()
     results, _, rest = text.partition("### results.csv")[2].partition("### summary.csv")
     documented = [set(re.findall(r"`(\w+)`", part)) for part in (results, rest.partition("### predictions.csv")[0])]
-    for shown, columns in zip(documented, ([*row, *scores, "cell"], summary), strict=True):
+    for shown, columns in zip(documented, ([*row, *scores, "cell"], [*summary, *DIFFERENCE_COLUMNS]), strict=True):
         assert {name for name in columns if not re.fullmatch(r"recall_[1-9]\w*", name)} <= shown
 
 
@@ -334,6 +338,27 @@ def test_files_of_a_run_are_documented(tiny_run: RunResult) -> None:
     names = {path.name for path in root.rglob("*") if path.is_file() and path.suffix != ".svg"}
     assert names == {name for name in names if name in tree}
     assert {"results.csv", "backbone.safetensors", "predictions.csv", "index.html"} <= names
+
+
+def test_keys_of_the_audit_are_documented(tiny_run: RunResult) -> None:
+    section = (ROOT / "docs" / "report.md").read_text().partition("### audit.json")[2].partition("### ")[0]
+    audit = json.loads(tiny_run.directory.audit.read_text())
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(audit)
+    assert {*audit["duplicates"], *audit["groups"]} <= set(re.findall(r"`(\w+)`", section))
+
+
+def test_keys_of_a_session_and_of_a_conclusion_are_documented(tiny_run: RunResult) -> None:
+    section = (ROOT / "docs" / "report.md").read_text().partition("### run.json")[2].partition("### ")[0]
+    info = json.loads(tiny_run.directory.run.read_text())
+    assert {*info["sessions"][0], *info["conclusions"][0]} <= set(re.findall(r"`(\w+)`", section))
+
+
+def test_thresholds_of_the_audit_are_those_of_the_code() -> None:
+    text = " ".join((ROOT / "docs" / "your-images.md").read_text().split())
+    assert f"within {MAX_DISTANCE} bits" in text
+    assert f"correlates by {LEAST_SIMILARITY} or more" in text
+    assert f"up to {MAX_IMAGES} preprocessed images" in text
+    assert f"more than {LEAK_MARGIN} above chance" in text
 
 
 def test_the_site_lists_every_page_of_the_manual() -> None:

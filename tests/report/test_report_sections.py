@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from sslkit.errors import RunDirectoryError
+from sslkit.report import write_report
 from sslkit.report.comparison import spread
 from sslkit.report.sections.opening import facts, headline, opening
 from sslkit.report.sections.provenance import data_section, provenance_section
@@ -94,3 +97,60 @@ def test_unreadable_images_are_listed(make_run: MakeRun) -> None:
     section = data_section(read_run(make_run(fractions=[0.05], folds=1, info={"data": {"unreadable": bad}})))
     assert "2 images could not be read and were left out" in section
     assert section.count("not an image") == 2
+
+
+AUDIT = {
+    "duplicates": {
+        "compared": 10,
+        "method": "by <b>looking</b>",
+        "identical": [["a", "b"]],
+        "near": [],
+        "rejected": 0,
+        "conflicts": [{"images": ["<i>a</i>", "b"], "grades": [2, 3]}],
+    },
+    "groups": {"given": 5, "joined": 4, "largest": 3, "largest_share": 0.3, "with_several_grades": 1},
+    "pretext_probes": {
+        "rotation": [
+            {"region": "border", "accuracy": 0.9, "low": 0.8, "high": 1.0, "chance": 0.25, "images": 9, "leak": True},
+            {"region": "corners", "accuracy": 0.2, "low": 0.1, "high": 0.3, "chance": 0.25, "images": 9, "leak": False},
+        ]
+    },
+    "label_probe": {"qwk": 0.357, "auroc": None},
+}
+
+
+def test_the_audit_is_told_and_escaped(make_run: Callable[..., Path]) -> None:
+    root = make_run()
+    (root / "audit.json").write_text(json.dumps(AUDIT))
+
+    page = write_report(root).read_text()
+
+    assert "1 set of identical images" in page
+    assert "by &lt;b&gt;looking&lt;/b&gt;" in page
+    assert "&lt;i&gt;a&lt;/i&gt;, b</code>: grades 2, 3" in page
+    assert "The answers of rotation can be found without any anatomy, from the border (90 %) alone." in page
+    assert "The figure to beat: QWK 0.357</strong>" in page
+    assert page.count(">leak<") == 1
+    assert page.count(">none found<") == 1
+
+
+def test_without_an_audit_there_is_no_such_section(make_run: Callable[..., Path]) -> None:
+    assert 'id="audit"' not in write_report(make_run()).read_text()
+
+
+def test_a_damaged_audit_is_named(make_run: Callable[..., Path]) -> None:
+    root = make_run()
+    (root / "audit.json").write_text("{")
+
+    with pytest.raises(RunDirectoryError, match=r"audit\.json is not JSON"):
+        write_report(root)
+
+
+def test_verdicts_lead_where_they_were_drawn(make_run: Callable[..., Path]) -> None:
+    sentence = "No difference shown: pretraining by rotation against training from scratch, on 5 % of the labels."
+    root = make_run(info={"conclusions": [{"pretext": "rotation", "arm": "pretrained", "sentence": sentence}]})
+
+    page = write_report(root).read_text()
+
+    assert f"<strong>{sentence}</strong>" in page
+    assert "No significance test is drawn" not in page

@@ -23,7 +23,7 @@ MakeRun = Callable[..., Path]
 
 def run_of(scores: dict[tuple[Line, int, int], float | None]) -> Run:
     cells = [Cell(line, 0.05, fold, repetition, 24, "c", {"qwk": s}) for (line, fold, repetition), s in scores.items()]
-    return Run(Path("none"), {"class_names": ["a", "b"]}, None, tuple(cells), ())
+    return Run(Path("none"), {"class_names": ["a", "b"]}, {}, None, tuple(cells), ())
 
 
 KEYS = st.tuples(st.sampled_from([PRETRAINED, SCRATCH]), st.integers(0, 3), st.integers(0, 2))

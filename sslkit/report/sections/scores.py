@@ -67,6 +67,9 @@ def _score_body(run: Run, line: Line, fractions: Sequence[float]) -> Markup:
     return element("tbody", *rows)
 
 
+_NOT_SHOWN = {"no difference shown": "not shown"}
+
+
 def _tests(summaries: Sequence[Summary | None]) -> Iterator[Markup]:
     """Yield the interval of the paired difference, its adjusted p-value and the verdict, where they were drawn."""
     if not any(s and s.verdict for s in summaries):
@@ -76,7 +79,8 @@ def _tests(summaries: Sequence[Summary | None]) -> Iterator[Markup]:
         "its 95 % interval", [UNDEFINED if None in pair else " to ".join(map(signed, pair)) for pair in ends], "quiet"
     )
     yield _row("p, adjusted (Holm)", [number(s.scores.get("p_holm") if s else None) for s in summaries], "quiet")
-    yield _row("verdict", [s.verdict if s else "" for s in summaries])
+    # "no difference shown", at every share, would make the table wider than the page.
+    yield _row("verdict", [_NOT_SHOWN.get(s.verdict, s.verdict) if s else "" for s in summaries])
 
 
 def _unpaired(differences: Sequence[Difference]) -> Iterator[Markup]:
