@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from sslkit.data.duplicates import LEAST_SIMILARITY, MAX_DISTANCE, Duplicates, N
 from sslkit.data.image_statistics import STATISTICS
 from sslkit.data.manifest import UNLABELLED, Manifest
 from sslkit.data.splits import Splits
-from sslkit.errors import DataError
+from sslkit.engine.networks import call_with_seed
+from sslkit.errors import DataError, PluginError, SslkitError
 from sslkit.experiment.plan import Study
 from sslkit.experiment.probes import probe_pretext
 from sslkit.experiment.statistics_probe import probe_global_statistics
@@ -185,10 +187,20 @@ def _probe_tasks(study: Study, manifest: Manifest, cache: ImageCache) -> dict[st
     plugin = study.backbone.make()
     mask = torch.from_numpy(circular_mask(size)) if study.config.images.crop == "fundus" else None
     context = TaskContext(size, plugin.mean, plugin.std, mask)
-    images = cache.open()
     found = {}
     for task in study.tasks:
-        if probes := probe_pretext(task.make(plugin.build(), context), images, manifest.groups, rows=manifest.rows):
+        try:
+            network = call_with_seed(0, plugin.build)
+            made = call_with_seed(0, partial(task.make, network, context))
+            probes = probe_pretext(made, cache.open(), manifest.groups, rows=manifest.rows)
+        except SslkitError:
+            raise
+        except Exception as error:  # whatever a stranger's task raises is named as that task's
+            raise PluginError(
+                f"the pretext task {task.info.name!r} of {task.info.origin} failed while its views were probed: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if probes:
             found[task.info.name] = [asdict(probe) for probe in probes]
     return found
 
