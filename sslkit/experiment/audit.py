@@ -54,11 +54,16 @@ def join_duplicates(manifest: Manifest, duplicates: Duplicates, largest_group: f
     if sizes[largest] > max(largest_group * len(joined), _SMALL_GROUP):
         members = [joined.records[place].id for place in np.flatnonzero(joined.groups == largest)[:5]]
         given = len(np.unique(manifest.groups[joined.groups == largest]))
+        joint = f"are one group, {given} given groups joined by duplicates among them"
+        how = "are one given group" if given == 1 else joint
+            "are one given group"
+            if given == 1
+            else f"are one group, {given} given groups joined by duplicates among them"
+        )
         raise DataError(
-            f"the group {joined.group_names[largest]!r} holds {sizes[largest]} of {len(joined)} images "
-            f"({', '.join(members)}, ...), {given} given groups joined by duplicates among them; more than "
-            f"{largest_group:.0%} stay on one side of every split. Is the group column right? Are most images copies "
-            "of one? If it is meant to be so, raise evaluation.largest_group"
+            f"{sizes[largest]} of {len(joined)} images ({', '.join(members)}, ...) {how}: more than {largest_group:.0%} "
+            "would stay on one side of every split. Is the group column right? Are most images copies of one? "
+            "If it is meant to be so, raise evaluation.largest_group"
         )
     return joined
 

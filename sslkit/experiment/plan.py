@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sslkit.config import PluginTable, RunConfig
 from sslkit.data.manifest import Manifest, read_manifest
 from sslkit.data.splits import Splits, make_splits
+from sslkit.engine.networks import call_with_seed
 from sslkit.errors import ConfigError
 from sslkit.experiment.cell import PRETRAINED_ARMS, CellJob
 from sslkit.experiment.pretraining import PretrainingJob
@@ -45,7 +47,7 @@ class Study:
 
     def make_head(self, num_features: int = 1) -> DownstreamHead[Any]:
         """Construct a head; its width does not matter where only its classes and its decoding are asked for."""
-        head: DownstreamHead[Any] = self.head.make(num_features)
+        head: DownstreamHead[Any] = call_with_seed(0, partial(self.head.make, num_features))
         return head
 
     def resolved(self) -> dict[str, Any]:

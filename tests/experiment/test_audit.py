@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from sslkit_fundus import render
 from studies import tiny_config
 
 import sslkit
 from sslkit.config import RunConfig
 from sslkit.errors import DataError
 from sslkit.experiment.audit import Audit
+from sslkit_fundus import render
 
 NOISE = 24
 IDENTICAL = ["0/p00_a.png", "3/p01_copy.png"]

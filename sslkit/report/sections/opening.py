@@ -48,7 +48,7 @@ def facts(run: Run) -> Markup:
 
 
 def headline(run: Run) -> Markup:
-    """Return plain sentences on what was measured at the smallest and the largest share; they claim no benefit."""
+    """Return the verdicts that were drawn, and plain sentences on the smallest and the largest share."""
     ends = list(dict.fromkeys(run.fractions[:1] + run.fractions[-1:]))
     caution = (
         "Folds share most of their training images, so their spread understates how much another run could differ."
