@@ -31,6 +31,7 @@ from sslkit.experiment.preparation import Prepared, prepare
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.running import RunResult
 from sslkit.types import Record
+from sslkit_dr import DRGrade, DRGradeConfig
 
 
 class Records:
@@ -52,8 +53,8 @@ def manifest_of(records: list[Record]) -> Manifest:
 @pytest.mark.parametrize("encoding", ["ordinal", "regression", "softmax"])
 @settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([0.0, 1.0, 1e3, 1e30]))
-def test_1_every_prediction_is_a_grade(encoding: str, seed: int, scale: float) -> None:
-    head = resolve(tiny_config(head={"name": "dr-grade", "encoding": encoding}), sslkit.build_registry()).make_head()
+def test_1_every_prediction_is_a_grade(encoding: Any, seed: int, scale: float) -> None:
+    head = DRGrade(DRGradeConfig(encoding=encoding), num_features=1)
     width = {"ordinal": 4, "regression": 1, "softmax": 5}[encoding]
     logits = scale * torch.randn(50, width, generator=torch.Generator().manual_seed(seed))
 
@@ -65,7 +66,7 @@ def test_1_every_prediction_is_a_grade(encoding: str, seed: int, scale: float) -
 
 
 def test_1_an_image_that_passes_no_threshold_is_healthy() -> None:
-    head = resolve(tiny_config(), sslkit.build_registry()).make_head()
+    head = DRGrade(DRGradeConfig(), num_features=1)
 
     assert head.predict(torch.full((1, 4), -9.0)).classes.tolist() == [0]
 

@@ -56,13 +56,9 @@ def join_duplicates(manifest: Manifest, duplicates: Duplicates, largest_group: f
         given = len(np.unique(manifest.groups[joined.groups == largest]))
         joint = f"are one group, {given} given groups joined by duplicates among them"
         how = "are one given group" if given == 1 else joint
-            "are one given group"
-            if given == 1
-            else f"are one group, {given} given groups joined by duplicates among them"
-        )
         raise DataError(
-            f"{sizes[largest]} of {len(joined)} images ({', '.join(members)}, ...) {how}: more than {largest_group:.0%} "
-            "would stay on one side of every split. Is the group column right? Are most images copies of one? "
+            f"{sizes[largest]} of {len(joined)} images ({', '.join(members)}, ...) {how}: more than "
+            f"{largest_group:.0%} would stay on one side of every split. Is the group column right? Are most images copies of one? "
             "If it is meant to be so, raise evaluation.largest_group"
         )
     return joined
