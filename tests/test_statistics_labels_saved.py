@@ -225,3 +225,15 @@ class TestSentence:
         said = self.say(EquivalentShare(0.0997, "at", 1.2), share=0.0625)
         assert said.startswith("With 6.25 % of the labels")
         assert said.endswith("on 10 %: 1 label saved")
+
+
+def test_a_benefit_at_the_largest_share_is_not_called_nothing() -> None:
+    scratch = np.array([[0.2, 0.3, 0.25]])
+
+    saved = labels_saved([1.0], [400], scratch + 0.1, scratch, share=1.0)
+
+    assert saved is not None
+    assert saved.needed.bound == "above"
+    sentence = labels_saved_sentence(saved, "pretraining")
+    assert "no labels saved" not in sentence
+    assert sentence.endswith("how many labels that saves lies beyond what was measured")

@@ -24,6 +24,9 @@ Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Name = TypeVar("Name", str, bytes)
 
+HASH_VERSION = 1
+"""Raised with every change of what is found, so that nothing found before is reused."""
+
 MAX_DISTANCE = 24
 """Bits of 256. On 50 photographs of fundus600, JPEG at quality 30, half the size or 20 % more light change at most 16
 bits, and all three together 24; of pairs of different retinas the nearest are 36 to 40 apart, by the images' size."""

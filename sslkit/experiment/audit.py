@@ -13,7 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from sslkit.data.cache import ImageCache
-from sslkit.data.duplicates import LEAST_SIMILARITY, MAX_DISTANCE, Duplicates, NearPair, find_duplicates, join_groups
+from sslkit.data.duplicates import (
+    HASH_VERSION,
+    LEAST_SIMILARITY,
+    MAX_DISTANCE,
+    Duplicates,
+    NearPair,
+    find_duplicates,
+    join_groups,
+)
 from sslkit.data.image_statistics import STATISTICS
 from sslkit.data.manifest import UNLABELLED, Manifest
 from sslkit.data.splits import Splits
@@ -32,13 +40,14 @@ _SMALL_GROUP = 10
 def duplicates_of(manifest: Manifest, cache: ImageCache) -> Duplicates:
     """Return the duplicates among the readable images, found once for each cache."""
     kept = cache.folder / "duplicates.json"
+    key = [len(manifest), HASH_VERSION, MAX_DISTANCE, LEAST_SIMILARITY]
     if kept.exists():
         found = json.loads(kept.read_text(encoding="utf-8"))
-        if found["rows"] == len(manifest):
+        if found["key"] == key:
             near, rejected = ([NearPair(**pair) for pair in found[name]] for name in ("near", "rejected"))
             return Duplicates(tuple(map(tuple, found["identical"])), tuple(near), tuple(rejected), found["compared"])
     duplicates = find_duplicates(cache.open(), [cache.digests[row] for row in manifest.rows], manifest.rows)
-    write_json(kept, {"rows": len(manifest), **asdict(duplicates)})
+    write_json(kept, {"key": key, **asdict(duplicates)})
     return duplicates
 
 
@@ -58,8 +67,8 @@ def join_duplicates(manifest: Manifest, duplicates: Duplicates, largest_group: f
         how = "are one given group" if given == 1 else joint
         raise DataError(
             f"{sizes[largest]} of {len(joined)} images ({', '.join(members)}, ...) {how}: more than "
-            f"{largest_group:.0%} would stay on one side of every split. Is the group column right? Are most images copies of one? "
-            "If it is meant to be so, raise evaluation.largest_group"
+            f"{100 * largest_group:.4g} % would stay on one side of every split. Is the group column right? Are most images copies of one? If it is "
+            "meant to be so, raise evaluation.largest_group"
         )
     return joined
 

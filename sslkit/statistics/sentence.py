@@ -51,6 +51,8 @@ def _percent(share: EquivalentShare) -> str:
 
 def _count(needed: EquivalentShare) -> str:
     count = round(needed.labels_saved)
+    if needed.bound == "above" and count < 1:
+        return "how many labels that saves lies beyond what was measured"
     if needed.bound == "below" or count < 1:
         return "no labels saved"
     return f"{'more than ' if needed.bound == 'above' else ''}{count:,} label{'' if count == 1 else 's'} saved"

@@ -161,7 +161,7 @@ def test_a_group_of_too_many_images_stops_the_run(tmp_path: Path) -> None:
 
     with pytest.raises(
         DataError,
-        match=r"11 of 40 images \(0/p99_0\.png, .*, \.\.\.\) are one given group: more than 5% would stay on one side "
+        match=r"11 of 40 images \(0/p99_0\.png, .*, \.\.\.\) are one given group: more than 5 % would stay on one side "
         r"of every split\. Is the group column right\? .* raise evaluation\.largest_group",
     ):
         sslkit.run(study_of(folder), tmp_path / "run")
