@@ -162,6 +162,8 @@ def show_result(result: RunResult) -> None:
         table.add_row(*(escape(cell) for cell in cells))
     if result.summary:
         console.print(table)
+    for sentence in (*result.conclusions, *result.notices):
+        console.print(escape(sentence), end="\n\n")
     console.print(f"Report: {escape(str(result.directory.root / 'report' / 'index.html'))}", soft_wrap=True)
     console.print(f"Next:   sslkit predict {escape(str(result.directory.root))} PHOTOGRAPH.jpg", soft_wrap=True)
 

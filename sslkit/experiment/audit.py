@@ -67,8 +67,8 @@ def join_duplicates(manifest: Manifest, duplicates: Duplicates, largest_group: f
         how = "are one given group" if given == 1 else joint
         raise DataError(
             f"{sizes[largest]} of {len(joined)} images ({', '.join(members)}, ...) {how}: more than "
-            f"{100 * largest_group:.4g} % would stay on one side of every split. Is the group column right? Are most images copies of one? If it is "
-            "meant to be so, raise evaluation.largest_group"
+            f"{100 * largest_group:.4g} % would stay on one side of every split. Is the group column right? Are most "
+            "images copies of one? If it is meant to be so, raise evaluation.largest_group"
         )
     return joined
 

@@ -33,11 +33,15 @@ class RunResult:
     Attributes:
         directory: its files.
         summary: the rows of summary.csv.
+        conclusions: a sentence on each arm that was compared with training from scratch.
+        notices: what must be said of the data wherever its figures are shown.
         failures: id and reason of each job that failed.
     """
 
     directory: RunDirectory
     summary: list[Row]
+    conclusions: list[str]
+    notices: list[str]
     failures: list[tuple[str, str]]
 
     def raise_failures(self) -> None:
@@ -116,7 +120,8 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
     }
     write_json(directory.run, about)
     hooks.run_finished(directory.root, summary)
-    return RunResult(directory, summary, relay.failures)
+    sentences = [conclusion["sentence"] for conclusion in about["conclusions"]]
+    return RunResult(directory, summary, sentences, about["notices"], relay.failures)
 
 
 def examine(config: RunConfig, registry: Registry, observer: RunObserver | None = None) -> Audit:

@@ -55,6 +55,7 @@ def test_a_whole_run_by_command(
     output = capsys.readouterr()
     assert status == 0
     assert "Quadratic weighted kappa" in output.out
+    assert "say nothing about patients" in " ".join(output.out.split())
     assert "scratch" in output.out
     assert "index.html" in output.out
     assert "Decoding images: 48 images" in output.err
