@@ -164,18 +164,12 @@ class _Cell:
         self.losses: list[float] = []
 
     def run(self) -> None:
-        settings = self.recipe.finetuning
         if self.job.arm == "knn":
             self._vote()
         elif self.job.arm == "frozen":
             self._train_on_frozen_features()
         else:
-            rows = self.job.training_rows
-            whole = min(
-                len(rows) // settings.batch_size, _STATISTICS_BATCHES
-            )  # a short batch would weigh as a whole one
-            few = batches_of(rows[: whole * settings.batch_size] if whole else rows, settings.batch_size)
-            reestimate_batch_statistics(self.encoder, [self._load(part) for part in few if len(part) > 1])
+            self._reestimate_statistics()
             self._train_head()
             self._train_everything()
         self._write(self.test_logits)
@@ -206,6 +200,13 @@ class _Cell:
 
     def _loss(self, features: torch.Tensor, targets: torch.Tensor) -> StepOutput:
         return StepOutput(self.head.loss(self.head(features), targets))
+
+    def _reestimate_statistics(self) -> None:
+        rows, size = self.job.training_rows, self.recipe.finetuning.batch_size
+        # A short last batch would weigh as much as a whole one; it stands only where there is no other.
+        whole = min(len(rows) // size, _STATISTICS_BATCHES) * size
+        batches = batches_of(rows[: whole or len(rows)], size)
+        reestimate_batch_statistics(self.encoder, [self._load(part) for part in batches if len(part) > 1])
 
     def _train_head(self) -> None:
         """Train the head alone, the encoder in eval mode and without a backward pass."""

@@ -107,8 +107,8 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
             "finished": _iso(datetime.now(UTC)),
             "jobs": len(jobs),
             "timings": clock.laps(),
+            "hardware": about["hardware"],
         }
-        | {"hardware": about["hardware"]}
     )
     about |= {
         "started": sessions[0]["started"],
