@@ -29,9 +29,9 @@ from sslkit.engine.networks import call_with_seed
 from sslkit.errors import DataError, PluginError, SslkitError
 from sslkit.experiment.plan import Study
 from sslkit.experiment.probes import probe_pretext
+from sslkit.experiment.recipe import task_context
 from sslkit.experiment.statistics_probe import probe_global_statistics
 from sslkit.files import write_json
-from sslkit.types import TaskContext
 
 _SMALL_GROUP = 10
 """Images that a group may hold whatever share of a small data set they are."""
@@ -75,7 +75,7 @@ def join_duplicates(manifest: Manifest, duplicates: Duplicates, largest_group: f
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found; ``to_json`` is what audit.json holds."""
+    """What was found: the tables of audit.json."""
 
     duplicates: dict[str, Any]
     groups: dict[str, Any]
@@ -187,16 +187,10 @@ def _describe_classes(study: Study, splits: Splits) -> dict[str, Any]:
 
 def _probe_tasks(study: Study, manifest: Manifest, cache: ImageCache) -> dict[str, list[dict[str, Any]]]:
     """Probe each pretext task on the preprocessed images; the backbone plays no part in it."""
-    import torch
-
-    from sslkit.data.cropping import circular_mask
-
     if len(manifest.group_names) < 2:
         return {}
-    size = study.config.images.size
     plugin = study.backbone.make()
-    mask = torch.from_numpy(circular_mask(size)) if study.config.images.crop == "fundus" else None
-    context = TaskContext(size, plugin.mean, plugin.std, mask)
+    context = task_context(plugin, study.preprocessing)
     found = {}
     for task in study.tasks:
         try:

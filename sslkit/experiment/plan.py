@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.config import PluginTable, RunConfig
+from sslkit.data.cache import Preprocessing
 from sslkit.data.manifest import Manifest, read_manifest
 from sslkit.data.splits import Splits, make_splits
 from sslkit.engine.networks import call_with_seed
@@ -39,6 +40,11 @@ class Study:
     tasks: tuple[Configured, ...]
     head: Configured
     executor: Configured
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to an image before anything sees it."""
+        return Preprocessing(self.config.images.size, self.config.images.crop)
 
     def make_dataset(self) -> Dataset[Any]:
         """Construct the data set."""

@@ -16,7 +16,6 @@ from torch import nn
 
 from sslkit.config import RunConfig
 from sslkit.config.loading import parse_config, read_toml
-from sslkit.data.cache import Preprocessing
 from sslkit.engine.networks import Encoder, call_with_seed, evaluation_mode, to_compute
 from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.engine.weights import load_state, read_weights
@@ -69,7 +68,7 @@ class Predictor:
         study = resolve(config, registry)
         # Not the run's own device, which this machine may not have.
         self.compute = resolve_compute("auto", config.compute.precision, False)
-        self.preprocessing = Preprocessing(config.images.size, config.images.crop)
+        self.preprocessing = study.preprocessing
         folders = _model_folders(directory, config.evaluation.folds, arm, pretext)
         self.models = [_load_model(study, folder, self.compute) for folder in folders]
         self.head = _average_decoding([head for _, head in self.models], folders)

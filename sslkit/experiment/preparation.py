@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sslkit.data.cache import ImageCache, Preprocessing, build_cache, default_cache_root
+from sslkit.data.cache import ImageCache, build_cache, default_cache_root
 from sslkit.data.manifest import Manifest
 from sslkit.data.splits import Splits
 from sslkit.engine.precision import Compute
@@ -29,7 +29,6 @@ class Prepared:
 
     Attributes:
         manifest: the images that can be read, duplicates joined into one group.
-        unreadable: the others, id and reason.
         cache: the decoded images.
         splits: folds and orders of labels of the images that can be read.
         audit: what was found in the data.
@@ -38,7 +37,6 @@ class Prepared:
     """
 
     manifest: Manifest
-    unreadable: list[dict[str, str]]
     cache: ImageCache
     splits: Splits
     audit: Audit
@@ -61,11 +59,10 @@ def prepare(
         DataError: if images cannot be read and the run is not told to go on without them.
     """
     config = study.config
-    preprocessing = Preprocessing(config.images.size, config.images.crop)
     cache = build_cache(
         study.make_dataset(),
         manifest.records,
-        preprocessing,
+        study.preprocessing,
         root=config.images.cache or default_cache_root(),
         workers=workers,
         context=context,
@@ -85,7 +82,7 @@ def prepare(
         seed=config.seed,
         backbone=study.backbone,
         head=study.head,
-        preprocessing=preprocessing,
+        preprocessing=study.preprocessing,
         cache=cache,
         grades=manifest.grades,
         ids=tuple(record.id for record in manifest.records),
@@ -94,7 +91,7 @@ def prepare(
         finetuning=config.finetuning,
         compute=compute,
     )
-    return Prepared(readable, unreadable, cache, splits, found, *make_jobs(study, recipe, readable, splits))
+    return Prepared(readable, cache, splits, found, *make_jobs(study, recipe, readable, splits))
 
 
 def _check_unreadable(manifest: Manifest, cache: ImageCache, on_unreadable: str) -> list[dict[str, str]]:
@@ -137,13 +134,13 @@ def describe(study: Study, prepared: Prepared, compute: Compute) -> dict[str, An
         "positive_from": head.positive_from,
         "transductive": study.config.pretraining.images == "all" and bool(prepared.pretrainings),
         "notices": [notice] if notice else [],
-        "missing_classes": prepared.splits.missing_classes(head.class_names, study.config.evaluation.label_fractions),
+        "missing_classes": prepared.audit.classes["missing"],
         "data": {
             "images": len(manifest),
             "labelled": len(grades),
             "groups": len(manifest.group_names),
             "class_counts": np.bincount(grades, minlength=head.num_classes).tolist(),
-            "unreadable": prepared.unreadable,
+            "unreadable": prepared.audit.unreadable,
             "hash": f"{prepared.cache.folder.name}-{manifest.digest()[:16]}",
         },
     }

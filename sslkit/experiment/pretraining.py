@@ -16,16 +16,15 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from sslkit.data.cropping import circular_mask
 from sslkit.engine.networks import call_with_seed, load_batch, to_compute
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
 from sslkit.engine.trainer import Schedule, train
 from sslkit.errors import RunError
-from sslkit.experiment.recipe import Configured, Recipe, digest
+from sslkit.experiment.recipe import Configured, Recipe, digest, task_context
 from sslkit.files import write_atomically, write_json, write_text
 from sslkit.interfaces import PretextTask, Reporter
-from sslkit.types import StepOutput, TaskContext, Views
+from sslkit.types import StepOutput, Views
 
 VIEW_CHUNK = 8
 """Images that ``make_views`` is called on at a time: a constant of the seeding, not of speed."""
@@ -120,9 +119,7 @@ class _Pretraining:
     def _make_task(self) -> PretextTask[Any]:
         recipe = self.recipe
         backbone = recipe.backbone.make()
-        size = recipe.preprocessing.size
-        mask = torch.from_numpy(circular_mask(size)) if recipe.preprocessing.crop == "fundus" else None
-        context = TaskContext(size, backbone.mean, backbone.std, mask)
+        context = task_context(backbone, recipe.preprocessing)
 
         def make() -> PretextTask[Any]:
             task: PretextTask[Any] = self.job.task.make(backbone.build(), context)

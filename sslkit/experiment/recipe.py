@@ -12,13 +12,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from sslkit.config import PluginConfig
 from sslkit.config.schema import FinetuningConfig, PretrainingConfig
 from sslkit.data.cache import ImageCache, Preprocessing
+from sslkit.data.cropping import circular_mask
 from sslkit.engine.precision import Compute
 from sslkit.experiment.run_directory import RunDirectory
+from sslkit.interfaces import Backbone
 from sslkit.registry import PluginInfo
+from sslkit.types import TaskContext
 
 RESULTS_VERSION = 2
 """Raised whenever the same inputs would give another result, so that older results are not mixed in."""
@@ -93,6 +97,12 @@ class Recipe:
             "compute": vars(self.compute),
             "versions": {"results": RESULTS_VERSION, **versions()},
         }
+
+
+def task_context(backbone: Backbone[Any], preprocessing: Preprocessing) -> TaskContext:
+    """Return what a pretext task is told of images that were preprocessed so, for a backbone."""
+    mask = torch.from_numpy(circular_mask(preprocessing.size)) if preprocessing.crop == "fundus" else None
+    return TaskContext(preprocessing.size, backbone.mean, backbone.std, mask)
 
 
 def versions() -> dict[str, str]:
