@@ -154,8 +154,7 @@ def binary_auroc(positive: npt.NDArray[np.bool_], scores: npt.NDArray[np.floatin
     """
     positive, scores = _booleans("positive", positive), np.asarray(scores)
     _check_lengths(positive=positive, scores=scores)
-    if np.isnan(scores).any():
-        raise ValueError(f"scores[{np.isnan(scores).argmax()}] is NaN; an AUROC needs scores that can be ranked")
+    _check_ranked(scores)
     negatives = np.sort(scores[~positive])
     positives = np.sort(scores[positive])
     if not len(negatives) or not len(positives):
@@ -187,12 +186,50 @@ def sensitivity_specificity(
     return sensitivity, specificity
 
 
+def youden_threshold(positive: npt.NDArray[np.bool_], scores: npt.NDArray[np.floating[Any]]) -> float | None:
+    """Return the threshold that maximises Youden's J, sensitivity + specificity - 1 (Youden, Cancer 3(1), 1950).
+
+    A row is flagged where its score is at or above the threshold, which lies half-way between two scores. Of several
+    that are equally good the lowest is taken, which is the most sensitive.
+
+    Args:
+        positive: bool (N,).
+        scores: floats (N,), higher for positives; no NaN.
+
+    Returns:
+        The threshold, or None where there is no positive or no negative.
+
+    Raises:
+        ValueError: if a score is NaN, the arrays are empty or differ in length, or ``positive`` is not bool.
+
+    Example:
+        >>> youden_threshold(np.array([False, False, True]), np.array([0.25, 0.5, 1.0]))
+        0.75
+    """
+    positive, scores = _booleans("positive", positive), np.asarray(scores, dtype=np.float64)
+    _check_lengths(positive=positive, scores=scores)
+    _check_ranked(scores)
+    num_positives = int(positive.sum())
+    if num_positives in (0, len(positive)):
+        return None
+    values, place = np.unique(scores, return_inverse=True)
+    missed = np.cumsum(np.bincount(place, weights=positive))
+    cleared = np.cumsum(np.bincount(place, weights=~positive))
+    # Youden's J, times a constant: of flagging all, then of flagging what lies above each value but the last.
+    gains = np.concatenate([[0], (cleared * num_positives - missed * (len(positive) - num_positives))[:-1]])
+    lower, upper = values[:-1], values[1:]
+    middle = (lower + upper) / 2
+    thresholds = np.concatenate([values[:1], np.where(middle > lower, middle, upper)])
+    return float(thresholds[gains.argmax()])
+
+
 def evaluate(
     targets: IntArray,
     predictions: IntArray,
     probabilities: npt.NDArray[np.floating[Any]],
     positive_from: int | None,
     num_classes: int,
+    threshold: float | None = None,
 ) -> dict[str, float | None]:
     """Return all scores of one set of predictions by name.
 
@@ -202,12 +239,14 @@ def evaluate(
         probabilities: floats (N, K).
         positive_from: the lowest class, in 1..K-1, that counts as referable; None where there is no such question.
         num_classes: K.
+        threshold: the summed probability of the referable classes, fitted on other images, from which an image is
+            called referable.
 
     Returns:
         ``qwk``, ``accuracy``, ``recall_0`` .. ``recall_{K-1}``, ``ece`` (of the predicted class's probability),
         ``brier`` (over all classes) and, unless ``positive_from`` is None,
-        ``referable_auroc`` (of the summed probability of the referable classes), ``referable_sensitivity`` and
-        ``referable_specificity`` (of the predicted class). None where a score is undefined.
+        ``referable_auroc`` (of the summed probability of the referable classes), ``referable_threshold`` as given,
+        ``referable_sensitivity`` and ``referable_specificity`` at it. None where a score is undefined.
 
     Raises:
         ValueError: if a value lies outside its range or the shapes do not fit.
@@ -237,12 +276,20 @@ def evaluate(
         raise ValueError(f"positive_from is {positive_from}; it must lie in 1..{num_classes - 1}")
     positive = np.asarray(targets) >= positive_from
     referable = probabilities[:, positive_from:].sum(axis=1, dtype=np.float64)
-    sensitivity, specificity = sensitivity_specificity(positive, np.asarray(predictions) >= positive_from)
+    sensitivity, specificity = (
+        (None, None) if threshold is None else sensitivity_specificity(positive, referable >= threshold)
+    )
     return scores | {
         "referable_auroc": binary_auroc(positive, referable),
+        "referable_threshold": threshold,
         "referable_sensitivity": sensitivity,
         "referable_specificity": specificity,
     }
+
+
+def _check_ranked(scores: npt.NDArray[np.floating[Any]]) -> None:
+    if np.isnan(scores).any():
+        raise ValueError(f"scores[{np.isnan(scores).argmax()}] is NaN; give scores that can be ranked")
 
 
 def _dot(a: list[int], b: list[int]) -> int:

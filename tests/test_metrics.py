@@ -17,6 +17,7 @@ from sslkit.metrics import (
     quadratic_weighted_kappa,
     recall_by_class,
     sensitivity_specificity,
+    youden_threshold,
 )
 
 NUM_CLASSES = 5
@@ -261,6 +262,36 @@ class TestSensitivitySpecificity:
             sensitivity_specificity(np.array([True]), np.array([1]))
 
 
+class TestYoudenThreshold:
+    @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=30))
+    def test_no_threshold_does_better(self, rows):
+        positive = np.array([label for label, _ in rows])
+        scores = np.array([score / 7 for _, score in rows])
+        threshold = youden_threshold(positive, scores)
+        if positive.all() or not positive.any():
+            assert threshold is None
+            return
+
+        def j(cut):
+            return sum(sensitivity_specificity(positive, scores >= cut))
+
+        every = [j(cut) for cut in np.linspace(-0.01, 1.01, 103)]
+        assert j(threshold) == pytest.approx(max(every))
+
+    def test_of_equals_takes_the_most_sensitive(self):
+        assert youden_threshold(np.array([False, True, False, True]), np.array([0.0, 1.0, 2.0, 3.0])) == 0.5
+
+    def test_parts_neighbouring_floats(self):
+        low = 0.1
+        high = np.nextafter(low, 1)
+        threshold = youden_threshold(np.array([False, True]), np.array([low, high]))
+        assert low < threshold <= high
+
+    def test_refuses_nan(self):
+        with pytest.raises(ValueError, match=r"scores\[0\] is NaN; give scores"):
+            youden_threshold(np.array([True, False]), np.array([np.nan, 0.0]))
+
+
 class TestEvaluate:
     targets = np.array([0, 1, 2, 4, 4])
     predictions = np.array([0, 2, 2, 1, 4])
@@ -276,7 +307,7 @@ class TestEvaluate:
     )
 
     def test_gives_every_score_by_name(self):
-        scores = evaluate(self.targets, self.predictions, self.probabilities, positive_from=2, num_classes=5)
+        scores = evaluate(self.targets, self.predictions, self.probabilities, 2, num_classes=5, threshold=0.5)
         referable = self.probabilities[:, 2:].sum(axis=1)
         assert scores == {
             "qwk": pytest.approx(
@@ -291,9 +322,19 @@ class TestEvaluate:
             "ece": pytest.approx((0.4 + 0.5 + 0.6 + 2 * (1 - 0.85)) / 5),
             "brier": pytest.approx(((self.probabilities - np.eye(5)[self.targets]) ** 2).sum() / 5),
             "referable_auroc": pytest.approx(roc_auc_score(self.targets >= 2, referable)),
+            "referable_threshold": 0.5,
             "referable_sensitivity": pytest.approx(2 / 3),
             "referable_specificity": 0.5,
         }
+
+    def test_leaves_sensitivity_and_specificity_undefined_without_a_threshold(self):
+        scores = evaluate(self.targets, self.predictions, self.probabilities, positive_from=2, num_classes=5)
+        assert scores["referable_auroc"] is not None
+        assert [scores[f"referable_{name}"] for name in ("threshold", "sensitivity", "specificity")] == [None] * 3
+
+    def test_calls_an_image_referable_from_the_threshold_on(self):
+        scores = evaluate(self.targets, self.predictions, self.probabilities, 2, num_classes=5, threshold=0.2)
+        assert (scores["referable_sensitivity"], scores["referable_specificity"]) == (1.0, 0.5)
 
     def test_has_no_referable_scores_without_the_question(self):
         scores = evaluate(self.targets, self.predictions, self.probabilities, positive_from=None, num_classes=5)

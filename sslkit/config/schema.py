@@ -63,6 +63,30 @@ class PretrainingConfig(PluginConfig):
         description="'train-folds': one pretraining a fold, which never sees a test image; 'all': one pretraining "
         "on all images, test images too, reported as transductive.",
     )
+    probe_every: int = Field(
+        0,
+        ge=0,
+        description="Epochs between linear probes of the representation, which use the labels of the smallest share "
+        "alone; 0: none.",
+    )
+    keep: Literal["last", "best"] = Field(
+        "last",
+        validate_default=True,
+        description="Which epoch's weights are kept; 'best': that whose probe has the highest QWK, the earliest of "
+        "several.",
+    )
+
+    @field_validator("keep")
+    @classmethod
+    def _can_choose(cls, value: str, info: Any) -> str:
+        if value == "best" and not info.data.get("probe_every"):
+            raise ValueError("the best epoch is found by probes; set pretraining.probe_every to 1 or more")
+        if value == "best" and info.data.get("images") == "all":
+            raise ValueError(
+                "with images = 'all' the labels that choose an epoch would be test labels of other folds; "
+                "keep the last, or set images = 'train-folds'"
+            )
+        return value
 
 
 class FinetuningConfig(PluginConfig):

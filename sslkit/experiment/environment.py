@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
+import subprocess
 from collections.abc import Iterable
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -35,6 +36,20 @@ def num_workers(asked: int | Literal["auto"], compute: Compute) -> int:
 def available_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return the commit of the repository that a folder lies in, and whether it was changed since; None without one."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return {"commit": commit, "changed": bool(_git(folder, "status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, or none with a commit
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
 def hardware(compute: Compute) -> dict[str, Any]:

@@ -174,12 +174,19 @@ def make_jobs(
         splits: their folds.
     """
     rows = manifest.rows
+    evaluation = study.config.evaluation
     pretrainings = {
-        (task.info.name, fold): PretrainingJob(recipe, task, fold, rows[splits.pretraining_rows(fold)])
+        (task.info.name, fold): PretrainingJob(
+            recipe,
+            task,
+            fold,
+            rows[splits.pretraining_rows(fold)],
+            # Of a pretraining for all folds the probe only tells; it may not choose.
+            probe_rows=rows[splits.labelled_rows(fold or 0, 0, min(evaluation.label_fractions))],
+        )
         for task in study.tasks
         for fold in pretraining_folds(study)
     }
-    evaluation = study.config.evaluation
     cells = []
     for arm, task, fraction, fold, repetition in cell_coordinates(study):
         source = None

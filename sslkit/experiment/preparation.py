@@ -15,7 +15,7 @@ from sslkit.engine.precision import Compute
 from sslkit.errors import DataError
 from sslkit.experiment.audit import Audit, audit, duplicates_of, join_duplicates
 from sslkit.experiment.cell import CellJob
-from sslkit.experiment.environment import hardware
+from sslkit.experiment.environment import git_state, hardware
 from sslkit.experiment.observation import RunObserver
 from sslkit.experiment.plan import Study, draw_splits, make_jobs
 from sslkit.experiment.pretraining import PretrainingJob
@@ -119,6 +119,7 @@ def describe(study: Study, prepared: Prepared, compute: Compute) -> dict[str, An
         "name": study.config.name,
         "seed": study.config.seed,
         "versions": versions(),
+        "git": git_state(study.config.root),
         "plugins": [
             {
                 "kind": plugin.info.kind,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,21 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from sslkit.engine.networks import call_with_seed, load_batch, to_compute
+from sslkit.engine.networks import (
+    Encoder,
+    batches_of,
+    call_with_seed,
+    evaluation_mode,
+    load_batch,
+    to_compute,
+)
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
 from sslkit.engine.trainer import Schedule, train
+from sslkit.engine.weights import load_weights
 from sslkit.errors import RunError
 from sslkit.experiment.recipe import Configured, Recipe, digest, task_context
+from sslkit.experiment.representation_probe import MAX_PROBE_IMAGES, evenly_drawn, probe_representation
 from sslkit.files import write_atomically, write_json, write_text
 from sslkit.interfaces import PretextTask, Reporter
 from sslkit.types import StepOutput, Views
@@ -44,26 +53,31 @@ class PretrainingJob:
         task: the pretext task.
         fold: the fold whose test images it must not see; None: all images.
         rows: the images that it sees.
+        probe_rows: the labelled images that probe its representation: those of the smallest share of labels.
     """
 
     recipe: Recipe
     task: Configured
     fold: int | None
     rows: npt.NDArray[np.int64]
+    probe_rows: npt.NDArray[np.int64]
     after: tuple[str, ...] = ()
 
     @cached_property
     def identity(self) -> str:
         """A digest of all that the weights depend on."""
-        return digest(
-            {
-                **self.recipe.common_identity(),
-                "task": self.task.identity(),
-                "pretraining": self.recipe.pretraining.model_dump(mode="json", exclude={"images"}),
-                "fold": self.fold,
-                "rows": self.rows,
-            }
-        )
+        recipe, settings = self.recipe, self.recipe.pretraining
+        parts = {
+            **recipe.common_identity(),
+            "task": self.task.identity(),
+            "pretraining": settings.model_dump(mode="json", exclude={"images", "probe_every", "keep"}),
+            "fold": self.fold,
+            "rows": self.rows,
+        }
+        if settings.keep == "best":
+            groups = [recipe.groups[row] for row in self.probe_rows]
+            parts["kept"] = [settings.probe_every, self.probe_rows, recipe.grades[self.probe_rows], groups]
+        return digest(parts)
 
     @property
     def id(self) -> str:
@@ -101,6 +115,7 @@ class _Pretraining:
         self.log: list[dict[str, Any]] = []
         self.sums: dict[str, float] = defaultdict(float)
         self.saved_at = self.epoch_started = time.monotonic()
+        self.best_weights = job.folder / "best.safetensors"
 
     def run(self) -> None:
         first_update = self._resume()
@@ -115,6 +130,7 @@ class _Pretraining:
         )
         self._save_checkpoint(self.schedule.num_updates, finished=True)
         self._save_backbone()
+        self.best_weights.unlink(missing_ok=True)
 
     def _make_task(self) -> PretextTask[Any]:
         recipe = self.recipe
@@ -124,8 +140,7 @@ class _Pretraining:
         def make() -> PretextTask[Any]:
             task: PretextTask[Any] = self.job.task.make(backbone.build(), context)
             if type(task).fit is not PretextTask.fit:
-                stride = -(-len(self.job.rows) // _MAX_FIT_IMAGES)
-                task.fit(load_batch(self.images, self.job.rows[::stride]))
+                task.fit(load_batch(self.images, evenly_drawn(self.job.rows, _MAX_FIT_IMAGES)))
             return task
 
         task: PretextTask[Any] = call_with_seed(derive_seed(*self.seed, "initial"), make)
@@ -172,16 +187,44 @@ class _Pretraining:
         metrics = {name: total / self.updates_per_epoch for name, total in self.sums.items()}
         seconds = time.monotonic() - self.epoch_started
         rate = self.schedule.rate(updates_done - 1)
-        self.log.append(
-            {"epoch": epoch, "update": updates_done, "learning_rate": rate, **metrics, "seconds": round(seconds, 3)}
-        )
+        line: dict[str, Any] = {
+            "epoch": epoch,
+            "update": updates_done,
+            "learning_rate": rate,
+            **metrics,
+            "seconds": round(seconds, 3),
+        }
+        every = self.recipe.pretraining.probe_every
+        if every and epoch % every == 0:
+            line["probe_qwk"] = self._probe()
+        self.log.append(line)
+        if self.recipe.pretraining.keep == "best" and self._best_epoch() == epoch:
+            self._write_weights(self.best_weights)
         self.sums.clear()
         write_text(self.job.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.log))
+        if line.get("probe_qwk") is not None:
+            metrics["probe_qwk"] = line["probe_qwk"]
         self.report({"epoch": epoch, "metrics": metrics})
         if time.monotonic() - self.saved_at > _CHECKPOINT_SECONDS:
             self._save_checkpoint(updates_done)
             self.saved_at = time.monotonic()
         self.epoch_started = time.monotonic()
+
+    def _probe(self) -> float | None:
+        """Return how well the labels of the smallest share are told apart in the present representation."""
+        job, recipe = self.job, self.recipe
+        rows = evenly_drawn(job.probe_rows, MAX_PROBE_IMAGES)
+        compute = replace(recipe.compute, compile=False)
+        encoder = Encoder(self.task.encoder, self.task.context.mean, self.task.context.std, compute)
+        with evaluation_mode(encoder):
+            batches = [encoder(load_batch(self.images, part).to(compute.device)) for part in batches_of(rows)]
+        features = torch.cat(batches).cpu().numpy()
+        return probe_representation(features, recipe.grades[rows], [recipe.groups[row] for row in rows])
+
+    def _best_epoch(self) -> int | None:
+        """Return the epoch with the best probe so far, the earliest of several; None where no probe is defined."""
+        probed = [line for line in self.log if line.get("probe_qwk") is not None]
+        return max(probed, key=lambda line: line["probe_qwk"])["epoch"] if probed else None
 
     def _save_checkpoint(self, updates_done: int, *, finished: bool = False) -> None:
         state = {
@@ -211,8 +254,10 @@ class _Pretraining:
 
     def _save_backbone(self) -> None:
         encoder: nn.Module = self.task.encoder
-        weights = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
-        write_atomically(self.job.folder / "backbone.safetensors", lambda file: file.write(save(weights)))
+        best = self._best_epoch() if self.recipe.pretraining.keep == "best" else None
+        if best is not None:
+            load_weights(encoder, self.best_weights)
+        self._write_weights(self.job.folder / "backbone.safetensors")
         published = getattr(encoder, "pretrained_cfg", None) or {}
         recipe = self.recipe
         size = recipe.preprocessing.size
@@ -230,7 +275,12 @@ class _Pretraining:
                 "job": self.job.identity,
                 "pretext": self.job.task.info.name,
                 "fold": self.job.fold,
+                "epoch": best or self.recipe.pretraining.epochs,
                 "preprocessing": {"size": size, "crop": recipe.preprocessing.crop},
             },
         }
         write_json(self.job.folder / "config.json", config)
+
+    def _write_weights(self, path: Path) -> None:
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.task.encoder.state_dict().items()}
+        write_atomically(path, lambda file: file.write(save(weights)))

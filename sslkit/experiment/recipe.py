@@ -24,7 +24,7 @@ from sslkit.interfaces import Backbone
 from sslkit.registry import PluginInfo
 from sslkit.types import TaskContext
 
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 """Raised whenever the same inputs would give another result, so that older results are not mixed in."""
 
 _VERSIONED = ("sslkit", "torch", "torchvision", "timm", "numpy")

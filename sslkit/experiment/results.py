@@ -8,17 +8,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-import numpy as np
-import torch
-from safetensors.torch import save
-
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.conclusions import DIFFERENCE_COLUMNS, add_differences
-from sslkit.experiment.plan import Study
 from sslkit.experiment.run_directory import RunDirectory
-from sslkit.experiment.scoring import ScoredImages, read_predictions, score, write_predictions
-from sslkit.files import write_atomically, write_csv, write_json
-from sslkit.interfaces import DownstreamHead
+from sslkit.files import write_csv
 
 Row = dict[str, Any]
 
@@ -77,48 +70,6 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
             line[f"{metric}_mean"] = statistics.fmean(values) if values else None
         summary.append(line)
     return summary
-
-
-def cross_fit(study: Study, cells: Sequence[CellJob]) -> None:
-    """Fit each head to scores of images that its cell has labels of, and rewrite the cells' results.
-
-    Each image is scored by the cell that tested it (same task, arm, share and repetition), never by one that learnt
-    from it; only images within the cell's own labels are used. A cell whose images no cell has scored keeps the
-    head's fixed decoding.
-    """
-    if not study.make_head().cross_fitted:
-        return
-
-    def key(cell: CellJob) -> tuple[str, str, float, int]:
-        return cell.pretext, cell.arm, cell.fraction, cell.repetition
-
-    # Votes of neighbours are decoded without the head.
-    done = sorted((cell for cell in cells if cell.done and cell.arm != "knn"), key=key)
-    for _, group in groupby(done, key=key):
-        members = list(group)
-        scored = {cell.cell_id: read_predictions(cell.folder / "predictions.csv") for cell in members}
-        logits_of = {
-            name: logits for images in scored.values() for name, logits in zip(images.ids, images.logits, strict=True)
-        }
-        for cell in members:
-            _fit_one(study.make_head(), cell, scored[cell.cell_id], logits_of)
-
-
-def _fit_one(
-    head: DownstreamHead[Any], cell: CellJob, images: ScoredImages, logits_of: dict[str, torch.Tensor]
-) -> None:
-    rows = [row for row in cell.training_rows if cell.recipe.ids[row] in logits_of]
-    before = {name: value.clone() for name, value in head.named_buffers()}
-    if rows:
-        logits = torch.stack([logits_of[cell.recipe.ids[row]] for row in rows])
-        head.fit(logits, torch.from_numpy(cell.recipe.grades[np.array(rows)]))
-    buffers = dict(head.named_buffers())
-    fitted = {name: value.contiguous() for name, value in buffers.items() if not torch.equal(value, before[name])}
-    write_atomically(cell.folder / "fitted.safetensors", lambda file: file.write(save(fitted)))
-    predictions = cell.folder / "predictions.csv"
-    write_predictions(predictions, head, images.logits, images.ids, images.groups, images.targets)
-    result = {**cell.coordinates, **score(head, images.logits, images.targets), "cell": cell.cell_id}
-    write_json(cell.folder / "result.json", result)
 
 
 def _metrics(rows: Sequence[Row]) -> list[str]:

@@ -15,11 +15,13 @@ from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.errors import JobError
 from sslkit.experiment.audit import Audit
 from sslkit.experiment.conclusions import conclude
+from sslkit.experiment.cross_fitting import cross_fit
 from sslkit.experiment.environment import available_cores, num_workers, process_context
 from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent
 from sslkit.experiment.plan import Study, draw_splits, make_manifest, resolve
 from sslkit.experiment.preparation import Prepared, describe, prepare
-from sslkit.experiment.results import Row, cross_fit, read_results, write_results
+from sslkit.experiment.recipe import file_digest
+from sslkit.experiment.results import Row, read_results, write_results
 from sslkit.experiment.run_directory import RunDirectory, check_directory
 from sslkit.files import write_json, write_text
 from sslkit.interfaces import Job
@@ -84,6 +86,7 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
     write_json(directory.splits, prepared.splits.to_json([record.id for record in prepared.manifest.records], shares))
     prepared.audit.write(directory.audit)
     about = describe(study, prepared, compute)
+    about["data"]["splits_hash"] = file_digest(directory.splits)
     sessions = _earlier_sessions(directory)
     write_json(directory.run, {**about, "sessions": sessions})
 

@@ -15,7 +15,7 @@ import torch
 from sslkit.experiment.nearest import NearestNeighbours
 from sslkit.files import write_csv
 from sslkit.interfaces import DownstreamHead
-from sslkit.metrics import evaluate
+from sslkit.metrics import evaluate, youden_threshold
 
 Decoder = DownstreamHead[Any] | NearestNeighbours
 """What turns logits into classes."""
@@ -40,8 +40,10 @@ class ScoredImages:
     logits: torch.Tensor
 
 
-def score(head: Decoder, logits: torch.Tensor, targets: npt.NDArray[np.int64]) -> dict[str, float | None]:
-    """Return every metric of logits (N, L) against grades (N,); None where one is undefined."""
+def score(
+    head: Decoder, logits: torch.Tensor, targets: npt.NDArray[np.int64], threshold: float | None = None
+) -> dict[str, float | None]:
+    """Return every metric of logits (N, L) against grades (N,), the referable ones at a threshold; None: undefined."""
     prediction = head.predict(logits)
     return evaluate(
         targets,
@@ -49,7 +51,17 @@ def score(head: Decoder, logits: torch.Tensor, targets: npt.NDArray[np.int64]) -
         prediction.probabilities.numpy(),
         positive_from=head.positive_from,
         num_classes=head.num_classes,
+        threshold=threshold,
     )
+
+
+def fit_threshold(head: Decoder, logits: torch.Tensor, targets: npt.NDArray[np.int64]) -> float | None:
+    """Return where to call an image positive, fitted to logits (M, L) and grades (M,); None where it is undefined."""
+    if head.positive_from is None or not len(targets):
+        return None
+    probabilities = head.predict(logits).probabilities.numpy()
+    positive = probabilities[:, head.positive_from :].sum(axis=1, dtype=np.float64)
+    return youden_threshold(targets >= head.positive_from, positive)
 
 
 def write_predictions(

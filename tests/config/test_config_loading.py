@@ -264,6 +264,15 @@ KEYS = "backbone, compute, dataset, evaluation, finetuning, head, images, name, 
             "evaluation.label_fractions.1: input should be less than or equal to 1; given: 5.",
         ),
         (
+            {"pretraining": {"keep": "best"}},
+            "pretraining.keep: the best epoch is found by probes; set pretraining.probe_every to 1 or more",
+        ),
+        (
+            {"pretraining": {"keep": "best", "probe_every": 1, "images": "all"}},
+            "pretraining.keep: with images = 'all' the labels that choose an epoch would be test labels of other "
+            "folds; keep the last, or set images = 'train-folds'",
+        ),
+        (
             {"finetuning": {"updates": 10, "head_updates": 11}},
             "finetuning.head_updates: 11 head updates are more than the 10 updates in all; lower head_updates",
         ),
@@ -309,7 +318,7 @@ def test_several_mistakes_are_told_together() -> None:
         "head: is required and missing.\n"
         "pretraining.epochs: input should be a valid integer; given: 'many'.\n"
         "pretraining.lerning_rate: unknown key; did you mean 'learning_rate'? Accepted here: batch_size, epochs, "
-        "images, learning_rate, warmup, weight_decay.\n"
+        "images, keep, learning_rate, probe_every, warmup, weight_decay.\n"
         "evaluation.folds: input should be greater than or equal to 2; given: 1."
     )
     lacking = tables()

@@ -14,18 +14,19 @@ import sslkit
 from sslkit.engine.precision import Compute
 from sslkit.errors import RunError
 from sslkit.experiment import pretraining
+from sslkit.experiment.cell import CellJob
 from sslkit.experiment.environment import process_context
 from sslkit.experiment.observation import Silent
 from sslkit.experiment.plan import make_manifest, resolve
-from sslkit.experiment.preparation import prepare
+from sslkit.experiment.preparation import Prepared, prepare
 from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.run_directory import RunDirectory
 
 
-def make_job(root: Path, **changes: object) -> PretrainingJob:
+def prepare_study(root: Path, **changes: object) -> Prepared:
     config = tiny_config(pretraining={"epochs": 3, "batch_size": 12, "learning_rate": 1e-3, **changes})
     study = resolve(config, sslkit.build_registry())
-    prepared = prepare(
+    return prepare(
         study,
         RunDirectory(root),
         Compute("cpu", "fp32"),
@@ -34,7 +35,14 @@ def make_job(root: Path, **changes: object) -> PretrainingJob:
         context=process_context(study.modules()),
         observer=Silent(),
     )
-    return prepared.pretrainings[0]
+
+
+def make_job(root: Path, **changes: object) -> PretrainingJob:
+    return prepare_study(root, **changes).pretrainings[0]
+
+
+def make_cells(root: Path) -> list[CellJob]:
+    return prepare_study(root).cells
 
 
 def read_log(job: PretrainingJob) -> list[dict[str, Any]]:
@@ -131,3 +139,65 @@ def test_identity_holds_the_budget_and_the_images(tmp_path: Path) -> None:
     assert replace(job, rows=job.rows[1:]).identity != job.identity
     assert make_job(tmp_path / "elsewhere").identity == job.identity
     assert make_job(tmp_path, epochs=4).identity != job.identity
+
+
+class TestProbe:
+    def test_stands_in_the_log_at_every_nth_epoch_and_changes_no_weight(self, tmp_path: Path) -> None:
+        plain, probed = make_job(tmp_path / "plain"), make_job(tmp_path / "probed", probe_every=2)
+        assert plain.identity == probed.identity
+        for job in (plain, probed):
+            job.execute(lambda values: None)
+        assert ["probe_qwk" in line for line in read_log(probed)] == [False, True, False]
+        weights = [load_file(job.folder / "backbone.safetensors") for job in (plain, probed)]
+        assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+    def test_sees_the_labels_of_the_smallest_share_alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        job = make_job(tmp_path, probe_every=1)
+        seen: list[int] = []
+        monkeypatch.setattr(
+            pretraining, "probe_representation", lambda features, grades, groups: seen.append(len(grades))
+        )
+        job.execute(lambda values: None)
+        fewest = min(cell.training_rows.size for cell in make_cells(tmp_path / "cells") if cell.fold == 0)
+        assert seen == [fewest] * 3
+
+    def test_keeps_the_earliest_epoch_with_the_best_probe(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        last, best = make_job(tmp_path / "last", probe_every=1), make_job(tmp_path / "best", probe_every=1, keep="best")
+        assert last.identity != best.identity
+        scores = iter([0.1, 0.4, 0.4] * 2)
+        monkeypatch.setattr(pretraining, "probe_representation", lambda *_: next(scores))
+        after: list[dict[str, torch.Tensor]] = []
+        end_epoch = pretraining._Pretraining._end_epoch
+
+        def remember(self: Any, *arguments: Any) -> None:
+            after.append({name: value.clone() for name, value in self.task.encoder.state_dict().items()})
+            end_epoch(self, *arguments)
+
+        monkeypatch.setattr(pretraining._Pretraining, "_end_epoch", remember)
+        for job in (last, best):
+            job.execute(lambda values: None)
+        config = json.loads((best.folder / "config.json").read_text())["sslkit"]
+        assert config["epoch"] == 2
+        kept = load_file(best.folder / "backbone.safetensors")
+        assert all(torch.equal(kept[name], after[4][name]) for name in kept)
+        assert not all(torch.equal(kept[name], after[5][name]) for name in kept)
+        assert not (best.folder / "best.safetensors").exists()
+
+    def test_keeps_the_same_after_a_resume(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pretraining, "_CHECKPOINT_SECONDS", 0.0)
+        whole, cut = (make_job(tmp_path / name, probe_every=1, keep="best") for name in ("whole", "cut"))
+        whole.execute(lambda values: None)
+        per_epoch = len(cut.rows) // 12
+
+        def stop(values: Any) -> None:
+            if values.get("done") == 2 * per_epoch + 1:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            cut.execute(stop)
+        cut.execute(lambda values: None)
+        assert [line["probe_qwk"] for line in read_log(cut)] == [line["probe_qwk"] for line in read_log(whole)]
+        weights = [load_file(job.folder / "backbone.safetensors") for job in (whole, cut)]
+        assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

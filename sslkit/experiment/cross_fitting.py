@@ -1,0 +1,63 @@
+"""Cut points, temperatures and thresholds, fitted to images that the model they serve was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from sslkit.experiment.cell import CellJob
+from sslkit.experiment.nearest import NearestNeighbours
+from sslkit.experiment.plan import Study
+from sslkit.experiment.scoring import Decoder, fit_threshold, read_predictions, score, write_predictions
+from sslkit.files import write_atomically, write_json
+
+
+def cross_fit(study: Study, cells: Sequence[CellJob]) -> None:
+    """Fit each cell's head and its threshold to scores of images that the cell has labels of; rewrite its results.
+
+    Each image is scored by the cell that tested it (same task, arm, share and repetition), never by one that learnt
+    from it; only images within the cell's own labels are used. Where no cell has scored any of them, the head's fixed
+    decoding stays and the threshold is undefined.
+    """
+    head = study.make_head()
+    if not head.cross_fitted and head.positive_from is None:
+        return
+
+    def key(cell: CellJob) -> tuple[str, str, float, int]:
+        return cell.pretext, cell.arm, cell.fraction, cell.repetition
+
+    for _, group in groupby(sorted((cell for cell in cells if cell.done), key=key), key=key):
+        members = list(group)
+        scored = [read_predictions(cell.folder / "predictions.csv") for cell in members]
+        logits_of = {name: logits for images in scored for name, logits in zip(images.ids, images.logits, strict=True)}
+        for cell, images in zip(members, scored, strict=True):
+            rows = np.array([row for row in cell.training_rows if cell.recipe.ids[row] in logits_of], dtype=np.int64)
+            targets = cell.recipe.grades[rows]
+            logits = torch.stack([logits_of[cell.recipe.ids[row]] for row in rows]) if len(rows) else images.logits[:0]
+            decoder = _fit_decoder(study, cell, logits, torch.from_numpy(targets))
+            threshold = fit_threshold(decoder, logits, targets)
+            if head.cross_fitted:
+                predictions = cell.folder / "predictions.csv"
+                write_predictions(predictions, decoder, images.logits, images.ids, images.groups, images.targets)
+            scores = score(decoder, images.logits, images.targets, threshold)
+            write_json(cell.folder / "result.json", {**cell.coordinates, **scores, "cell": cell.cell_id})
+
+
+def _fit_decoder(study: Study, cell: CellJob, logits: torch.Tensor, targets: torch.Tensor) -> Decoder:
+    """Return what decodes a cell's logits, and write what was fitted of it beside the cell's weights."""
+    head = study.make_head()
+    if cell.arm == "knn":  # votes of neighbours are decoded without the head
+        return NearestNeighbours(head)
+    if not head.cross_fitted:
+        return head
+    before = {name: value.clone() for name, value in head.named_buffers()}
+    if len(targets):
+        head.fit(logits, targets)
+    buffers = dict(head.named_buffers())
+    fitted = {name: value.contiguous() for name, value in buffers.items() if not torch.equal(value, before[name])}
+    write_atomically(cell.folder / "fitted.safetensors", lambda file: file.write(save(fitted)))
+    return head
