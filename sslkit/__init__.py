@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Plugin,
         PretextTask,
         Reporter,
+        longest_first,
     )
     from sslkit.metrics import quadratic_weighted_kappa
     from sslkit.registry import build_registry
@@ -52,6 +53,7 @@ _HOMES = {
         "Plugin",
         "PretextTask",
         "Reporter",
+        "longest_first",
     ),
     "sslkit.metrics": ("quadratic_weighted_kappa",),
     "sslkit.registry": ("build_registry",),
@@ -85,6 +87,7 @@ __all__ = [
     "load_config",
     "load_timm_weights",
     "load_weights",
+    "longest_first",
     "normalize",
     "parse_config",
     "plan",

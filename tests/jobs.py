@@ -24,6 +24,7 @@ class Note:
     id: str
     log: Path
     after: tuple[str, ...] = ()
+    cost: float = 1.0
     seconds: float = 0.0
 
     def execute(self, report: Reporter) -> None:
@@ -40,6 +41,7 @@ class Fail:
     id: str
     how: str
     after: tuple[str, ...] = ()
+    cost: float = 1.0
 
     def execute(self, report: Reporter) -> None:
         report({"about to": self.how})
@@ -63,6 +65,7 @@ class Tell:
     rows: npt.NDArray[np.int64]
     id: str
     after: tuple[str, ...] = ()
+    cost: float = 1.0
     seconds: float = 0.0
 
     def execute(self, report: Reporter) -> None:
@@ -78,7 +81,23 @@ class Wait:
 
     id: str
     after: tuple[str, ...] = ()
+    cost: float = 1.0
 
     def execute(self, report: Reporter) -> None:
         report({"process": os.getpid()})
         time.sleep(60)
+
+
+@dataclass(frozen=True)
+class TakeThreads:
+    """Sets the threads of torch, as a careless plugin does, before its result stands."""
+
+    id: str
+    folder: Path
+    after: tuple[str, ...] = ()
+    cost: float = 1.0
+
+    def execute(self, report: Reporter) -> None:
+        torch.set_num_threads(3)
+        report({"done": 1, "total": 1})
+        (self.folder / "result").touch()

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import sslkit
 from sslkit.config import RunConfig, parse_config
+from sslkit.engine.precision import Compute
+from sslkit.experiment.environment import process_context
+from sslkit.experiment.observation import Silent
+from sslkit.experiment.plan import make_manifest, resolve
+from sslkit.experiment.preparation import Prepared, prepare
+from sslkit.experiment.run_directory import RunDirectory
 
 
 def tiny_tables(**changes: Any) -> dict[str, Any]:
@@ -35,3 +42,17 @@ def tiny_tables(**changes: Any) -> dict[str, Any]:
 
 def tiny_config(**changes: Any) -> RunConfig:
     return parse_config(tiny_tables(**changes), root=Path("/"))
+
+
+def prepare_tiny(root: Path, **changes: Any) -> Prepared:
+    """Return the jobs of a tiny study, its images decoded."""
+    study = resolve(tiny_config(**changes), sslkit.build_registry())
+    return prepare(
+        study,
+        RunDirectory(root),
+        Compute("cpu", "fp32"),
+        make_manifest(study),
+        workers=1,
+        context=process_context(study.modules()),
+        observer=Silent(),
+    )

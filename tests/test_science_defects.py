@@ -104,10 +104,10 @@ def prepare_tiny(folder: Path) -> Prepared:
 def test_3_no_pretraining_sees_the_patients_that_test_its_fold(tmp_path: Path) -> None:
     prepared = prepare_tiny(tmp_path / "run")
 
-    assert [job.fold for job in prepared.pretrainings] == [0, 1]
-    for job in prepared.pretrainings:
+    assert [job.fold for job in prepared.jobs.pretrainings] == [0, 1]
+    for job in prepared.jobs.pretrainings:
         seen = {job.recipe.groups[row] for row in job.rows}
-        cells = [cell for cell in prepared.cells if cell.fold == job.fold]
+        cells = [cell for cell in prepared.jobs.cells if cell.fold == job.fold]
         tested = {job.recipe.groups[row] for cell in cells for row in cell.test_rows}
         assert tested
         assert seen.isdisjoint(tested)

@@ -2,27 +2,32 @@
 
 Processes are forked from a server process that has torch and the plugins loaded and has never started a thread of its
 own: starting a job costs a tenth of a second rather than seconds. Each job computes in one thread, so that its result
-does not depend on how many jobs run beside it.
+does not depend on how many jobs run beside it; a job that takes more fails. The job that most work waits for is the
+first to start. On a machine with several GPUs, the n-th job at a time computes on the n-th GPU.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
-from sslkit import Executor, Job, JobObserver, PluginConfig, hookimpl
-from sslkit.errors import SslkitError
+from sslkit import Executor, Job, JobObserver, PluginConfig, hookimpl, longest_first
+from sslkit.errors import RunError, SslkitError
 
 _PATIENCE = 10.0
 """Seconds that a process may take to end once its job has."""
+
+_THREADS = 1
+"""Threads that a job computes in."""
 
 
 @dataclass(eq=False)
@@ -30,6 +35,7 @@ class _Running:
     job: Job
     process: BaseProcess
     pipe: Connection
+    slot: int
     failure: str | None = None  # the reason, once it has failed
     done: bool = False
 
@@ -43,7 +49,7 @@ class Local(Executor[PluginConfig]):
     def run(self, jobs: Sequence[Job], workers: int, observer: JobObserver) -> None:
         """Run every job once those it waits for are done, at most ``workers`` at a time."""
         context = multiprocessing.get_context("forkserver")
-        waiting = {job.id: job for job in jobs}
+        waiting = {job.id: job for job in longest_first(jobs)}
         unfinished = set(waiting)
         lost: dict[str, tuple[str, ...]] = {}  # what failed or cannot run, each with the failed jobs that are the cause
         running: list[_Running] = []
@@ -51,7 +57,8 @@ class Local(Executor[PluginConfig]):
             while waiting or running:
                 for job in list(waiting.values()):
                     if unfinished.isdisjoint(job.after) and len(running) < workers:
-                        running.append(_start(context, waiting.pop(job.id)))
+                        slot = min(set(range(workers)) - {entry.slot for entry in running})
+                        running.append(_start(context, waiting.pop(job.id), slot))
                         observer.started(job)
                 if not running:
                     raise ValueError(f"the jobs {', '.join(waiting)} wait for one another")
@@ -81,12 +88,12 @@ def _give_up(waiting: dict[str, Job], lost: dict[str, tuple[str, ...]], observer
             observer.failed(job, f"not run: it needs {', '.join(lost[job.id])}, which failed")
 
 
-def _start(context: Any, job: Job) -> _Running:
+def _start(context: Any, job: Job, slot: int) -> _Running:
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job, theirs), name=job.id, daemon=True)
+    process = context.Process(target=_work, args=(job, theirs, slot), name=job.id, daemon=True)
     process.start()
     theirs.close()
-    return _Running(job, process, ours)
+    return _Running(job, process, ours, slot)
 
 
 def _hear(running: Sequence[_Running], observer: JobObserver) -> list[_Running]:
@@ -114,14 +121,23 @@ def _hear(running: Sequence[_Running], observer: JobObserver) -> list[_Running]:
     return ended
 
 
-def _work(job: Job, pipe: Connection) -> None:
+def _work(job: Job, pipe: Connection, slot: int) -> None:
     import torch
+    from threadpoolctl import threadpool_info, threadpool_limits
 
+    os.environ["SSLKIT_WORKER"] = str(slot)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
     signal.signal(signal.SIGTERM, _leave)
-    torch.set_num_threads(1)
+    torch.set_num_threads(_THREADS)
+
+    def report(values: Mapping[str, Any]) -> None:
+        _refuse_threads(torch.get_num_threads())
+        pipe.send(("progress", values))
+
     try:
-        job.execute(lambda values: pipe.send(("progress", values)))
+        with threadpool_limits(_THREADS):
+            job.execute(report)
+            _refuse_threads(*(library["num_threads"] for library in threadpool_info()))
         pipe.send(("done", None))
     except SslkitError as error:
         pipe.send(("failed", str(error) or type(error).__name__))
@@ -129,6 +145,14 @@ def _work(job: Job, pipe: Connection) -> None:
         pipe.send(("failed", traceback.format_exc()))
     finally:
         pipe.close()
+
+
+def _refuse_threads(*taken: int) -> None:
+    if max(taken, default=0) > _THREADS:
+        raise RunError(
+            f"a plugin computes in {max(taken)} threads where a job has {_THREADS}, which slows the other jobs and may "
+            "change results; take the call that sets them, such as torch.set_num_threads, out of the plugin"
+        )
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -8,6 +8,9 @@ import torch
 
 Augmentation = Literal["flips-turns", "flips", "none"]
 
+NUM_SYMMETRIES = 8
+"""Symmetries of the square: four turns, each with and without a flip."""
+
 
 def augment(images: torch.Tensor, kind: Augmentation, generator: torch.Generator) -> torch.Tensor:
     """Flip and turn each image at random, without resampling.
@@ -26,13 +29,31 @@ def augment(images: torch.Tensor, kind: Augmentation, generator: torch.Generator
         >>> augment(images, "none", torch.Generator()).tolist()
         [[[[0, 1], [2, 3]]]]
     """
+    return apply_symmetries(images, draw_symmetries(len(images), kind, generator))
+
+
+def draw_symmetries(count: int, kind: Augmentation, generator: torch.Generator) -> torch.Tensor:
+    """Return a symmetry of the square for each of ``count`` images: int64 (N,) in 0..7, 0 leaves an image as it is.
+
+    Args:
+        count: how many.
+        kind: as for [augment][sslkit.data.augmentation.augment].
+        generator: the only source of randomness, on the CPU.
+    """
     if kind == "none":
-        return images
+        return torch.zeros(count, dtype=torch.int64)
     # As flips and turns: none, left-right, both (a half turn), up-down (a half turn after left-right).
-    choices = torch.arange(8) if kind == "flips-turns" else torch.tensor([0, 4, 2, 6])
-    symmetries = choices[torch.randint(len(choices), (len(images),), generator=generator)]
+    choices = torch.arange(NUM_SYMMETRIES) if kind == "flips-turns" else torch.tensor([0, 4, 2, 6])
+    return choices[torch.randint(len(choices), (count,), generator=generator)]
+
+
+def apply_symmetries(images: torch.Tensor, symmetries: torch.Tensor) -> torch.Tensor:
+    """Return images (N, C, H, W), each under its symmetry, int64 (N,) in 0..7; the images themselves where all are 0."""
+    wanted = set(symmetries.tolist())
+    if wanted <= {0}:
+        return images
     output = torch.empty_like(images)
-    for symmetry in set(symmetries.tolist()):
+    for symmetry in wanted:
         rows = (symmetries == symmetry).nonzero().flatten().to(images.device)
         output[rows] = _transform(images[rows], symmetry)
     return output

@@ -26,15 +26,22 @@ class Compute:
     precision: Literal["bf16", "fp32"]
     compile: bool = False
 
-    def make_deterministic(self) -> None:
-        """Make this process choose the same algorithms every time, so that a job done again gives what it gave.
+    def prepare_process(self) -> None:
+        """Make this process compute where it should, and choose the same algorithms every time.
 
-        On the CPU they are. On CUDA some operations have no such algorithm, and torch warns of each.
+        A job done again then gives what it gave. On the CPU that is so anyway; on CUDA some operations have no such
+        algorithm, and torch warns of each. An executor that runs several jobs at a time numbers them from 0 in
+        $SSLKIT_WORKER: on a machine with several GPUs the device ``"cuda"`` is the one of that number.
         """
-        if self.device.startswith("cuda"):
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            torch.backends.cudnn.benchmark = False
-            torch.use_deterministic_algorithms(True, warn_only=True)
+        if not self.device.startswith("cuda"):
+            return
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # TensorFloat-32 for what bf16 and fp16 leave in float32; "fp32" is exact but for cuDNN's convolutions.
+        torch.set_float32_matmul_precision("highest" if self.precision == "fp32" else "high")
+        if self.device == "cuda":
+            torch.cuda.set_device(int(os.environ.get("SSLKIT_WORKER", "0")) % torch.cuda.device_count())
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which networks run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ def train(
     first_update: int = 0,
     on_update: Callable[[int, StepOutput], None] = lambda update, output: None,
 ) -> None:
-    """Minimise a loss.
+    """Minimise a loss, without waiting for an accelerator at any update.
 
     Args:
         step: computes the loss of an update, given its number.
@@ -52,20 +53,31 @@ def train(
         on_update: called after each update with its number and output.
 
     Raises:
-        TrainingDivergedError: if a loss is not finite; the parameters are those before that update.
+        TrainingDivergedError: if a loss is not finite; the parameters are those before that update. On an accelerator
+            it is raised one update later, since asking at once would hold up the queue of work.
     """
+    unchecked: deque[tuple[int, torch.Tensor]] = deque()
     for update in range(first_update, schedule.num_updates):
         rate = schedule.rate(update)
         for group in optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed(derive_seed(*seed, "update", update))
         output = step(update)
-        if not torch.isfinite(output.loss.detach()):
-            raise TrainingDivergedError(
-                f"the loss is {output.loss.item()} at update {update + 1} of {schedule.num_updates}, "
-                f"learning rate {rate:.2g}; try a lower learning rate, a longer warm-up, or compute.precision='fp32'"
-            )
+        loss = output.loss.detach()
+        unchecked.append((update, loss))
+        if loss.device.type == "cpu" or len(unchecked) > 1:
+            _check_finite(*unchecked.popleft(), schedule)
         optimizer.zero_grad(set_to_none=True)
         output.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         on_update(update, output)
+    for update, loss in unchecked:
+        _check_finite(update, loss, schedule)
+
+
+def _check_finite(update: int, loss: torch.Tensor, schedule: Schedule) -> None:
+    if not torch.isfinite(loss):
+        raise TrainingDivergedError(
+            f"the loss is {loss.item()} at update {update + 1} of {schedule.num_updates}, learning rate "
+            f"{schedule.rate(update):.2g}; try a lower learning rate, a longer warm-up, or compute.precision='fp32'"
+        )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,14 @@ from safetensors.torch import save
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.nearest import NearestNeighbours
 from sslkit.experiment.plan import Study
-from sslkit.experiment.scoring import Decoder, fit_threshold, read_predictions, score, write_predictions
+from sslkit.experiment.scoring import (
+    Decoder,
+    ScoredImages,
+    fit_threshold,
+    read_predictions,
+    score,
+    write_predictions,
+)
 from sslkit.files import write_atomically, write_json
 
 
@@ -38,26 +47,41 @@ def cross_fit(study: Study, cells: Sequence[CellJob]) -> None:
             rows = np.array([row for row in cell.training_rows if cell.recipe.ids[row] in logits_of], dtype=np.int64)
             targets = cell.recipe.grades[rows]
             logits = torch.stack([logits_of[cell.recipe.ids[row]] for row in rows]) if len(rows) else images.logits[:0]
-            decoder = _fit_decoder(study, cell, logits, torch.from_numpy(targets))
+            decoder, fitted = _fit(study, cell, logits, torch.from_numpy(targets))
             threshold = fit_threshold(decoder, logits, targets)
-            if head.cross_fitted:
-                predictions = cell.folder / "predictions.csv"
-                write_predictions(predictions, decoder, images.logits, images.ids, images.groups, images.targets)
             scores = score(decoder, images.logits, images.targets, threshold)
-            write_json(cell.folder / "result.json", {**cell.coordinates, **scores, "cell": cell.cell_id})
+            result = {**cell.coordinates, **scores, "cell": cell.cell_id}
+            if result != json.loads((cell.folder / "result.json").read_text(encoding="utf-8")):
+                _rewrite(cell, decoder, fitted, images, result)
 
 
-def _fit_decoder(study: Study, cell: CellJob, logits: torch.Tensor, targets: torch.Tensor) -> Decoder:
-    """Return what decodes a cell's logits, and write what was fitted of it beside the cell's weights."""
+def _fit(
+    study: Study, cell: CellJob, logits: torch.Tensor, targets: torch.Tensor
+) -> tuple[Decoder, dict[str, torch.Tensor]]:
+    """Return what decodes a cell's logits, and those of its buffers that fitting has moved."""
     head = study.make_head()
     if cell.arm == "knn":  # votes of neighbours are decoded without the head
-        return NearestNeighbours(head)
-    if not head.cross_fitted:
-        return head
+        return NearestNeighbours(head), {}
     before = {name: value.clone() for name, value in head.named_buffers()}
-    if len(targets):
+    if head.cross_fitted and len(targets):
         head.fit(logits, targets)
     buffers = dict(head.named_buffers())
-    fitted = {name: value.contiguous() for name, value in buffers.items() if not torch.equal(value, before[name])}
-    write_atomically(cell.folder / "fitted.safetensors", lambda file: file.write(save(fitted)))
-    return head
+    return head, {name: value.contiguous() for name, value in buffers.items() if not torch.equal(value, before[name])}
+
+
+def _rewrite(
+    cell: CellJob,
+    decoder: Decoder,
+    fitted: dict[str, torch.Tensor],
+    images: ScoredImages,
+    result: dict[str, Any],
+) -> None:
+    """Write what was fitted beside the cell's weights, the predictions, and last the result, which vouches for both."""
+    path = cell.folder / "fitted.safetensors"
+    if fitted:
+        write_atomically(path, lambda file: file.write(save(fitted)))
+    else:
+        path.unlink(missing_ok=True)
+    predictions = cell.folder / "predictions.csv"
+    write_predictions(predictions, decoder, images.logits, images.ids, images.groups, images.targets)
+    write_json(cell.folder / "result.json", result)

@@ -27,9 +27,11 @@ def process_context(modules: Iterable[str]) -> BaseContext:
 
 
 def num_workers(asked: int | Literal["auto"], compute: Compute) -> int:
-    """Return how many jobs run at a time: one a core on the CPU, one on an accelerator."""
+    """Return how many jobs run at a time: one a core on the CPU, one a GPU, one where the device is named."""
     if asked != "auto":
         return asked
+    if compute.device == "cuda":
+        return torch.cuda.device_count()
     return available_cores() if compute.device == "cpu" else 1
 
 

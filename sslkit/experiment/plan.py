@@ -8,16 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sslkit.config import PluginTable, RunConfig
 from sslkit.data.cache import Preprocessing
 from sslkit.data.manifest import Manifest, read_manifest
 from sslkit.data.splits import Splits, make_splits
 from sslkit.engine.networks import call_with_seed
 from sslkit.errors import ConfigError
-from sslkit.experiment.cell import PRETRAINED_ARMS, CellJob
+from sslkit.experiment.cell import FROZEN_ARMS, PRETRAINED_ARMS, CellJob
+from sslkit.experiment.features import FeaturesJob
 from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.recipe import Configured, Recipe
-from sslkit.interfaces import Dataset, DownstreamHead
+from sslkit.interfaces import Dataset, DownstreamHead, Job
 from sslkit.registry import Kind, Registry
 
 
@@ -162,10 +165,31 @@ def cell_coordinates(study: Study) -> Iterator[tuple[str, Configured | None, flo
                         yield arm, task, fraction, fold, repetition
 
 
-def make_jobs(
-    study: Study, recipe: Recipe, manifest: Manifest, splits: Splits
-) -> tuple[list[PretrainingJob], list[CellJob]]:
-    """Return a study's pretrainings and its cells, in the order of results.csv.
+@dataclass(frozen=True)
+class Jobs:
+    """The jobs of a run.
+
+    Attributes:
+        pretrainings: one a pretext task and fold.
+        features: one a pretraining whose encoder an arm keeps frozen.
+        cells: in the order of results.csv.
+    """
+
+    pretrainings: list[PretrainingJob]
+    features: list[FeaturesJob]
+    cells: list[CellJob]
+
+    def missing(self) -> list[Job]:
+        """Return the jobs that are still to be done, each behind those it waits for."""
+        missing: list[Job] = [cell for cell in self.cells if not cell.done]
+        for earlier in (self.features, self.pretrainings):
+            needed = {name for job in missing for name in job.after}
+            missing = [*(job for job in earlier if job.id in needed and not job.done), *missing]
+        return missing
+
+
+def make_jobs(study: Study, recipe: Recipe, manifest: Manifest, splits: Splits) -> Jobs:
+    """Return the jobs of a study.
 
     Args:
         study: what to run.
@@ -175,27 +199,33 @@ def make_jobs(
     """
     rows = manifest.rows
     evaluation = study.config.evaluation
-    pretrainings = {
-        (task.info.name, fold): PretrainingJob(
-            recipe,
-            task,
-            fold,
-            rows[splits.pretraining_rows(fold)],
-            # Of a pretraining for all folds the probe only tells; it may not choose.
-            probe_rows=rows[splits.labelled_rows(fold or 0, 0, min(evaluation.label_fractions))],
-        )
-        for task in study.tasks
-        for fold in pretraining_folds(study)
-    }
+    pretrainings, features = {}, {}
+    for task in study.tasks:
+        for fold in pretraining_folds(study):
+            pretraining = PretrainingJob(
+                recipe,
+                task,
+                fold,
+                rows[splits.pretraining_rows(fold)],
+                # Of a pretraining for all folds the probe only tells; it may not choose.
+                probe_rows=rows[splits.labelled_rows(fold or 0, 0, min(evaluation.label_fractions))],
+            )
+            pretrainings[task.info.name, fold] = pretraining
+            if FROZEN_ARMS.intersection(evaluation.arms):
+                labelled = np.sort(rows[manifest.labelled])
+                features[pretraining.id] = FeaturesJob(
+                    recipe, pretraining.folder, pretraining.identity, labelled, after=(pretraining.id,)
+                )
     cells = []
-    for arm, task, fraction, fold, repetition in cell_coordinates(study):
+    for arm, used, fraction, fold, repetition in cell_coordinates(study):
         source = None
-        if task is not None:
-            source = pretrainings.get((task.info.name, fold)) or pretrainings[task.info.name, None]
+        if used is not None:
+            source = pretrainings.get((used.info.name, fold)) or pretrainings[used.info.name, None]
+        after = () if source is None else (features[source.id].id if arm in FROZEN_ARMS else source.id,)
         cells.append(
             CellJob(
                 recipe,
-                task,
+                used,
                 arm,
                 fraction,
                 fold,
@@ -203,8 +233,8 @@ def make_jobs(
                 training_rows=rows[splits.labelled_rows(fold, repetition, fraction)],
                 test_rows=rows[splits.test_rows(fold)],
                 weights=None if source is None else (source.folder, source.identity),
-                after=() if source is None else (source.id,),
+                after=after,
                 keep_model=fraction == max(evaluation.label_fractions) and repetition == 0,
             )
         )
-    return list(pretrainings.values()), cells
+    return Jobs(list(pretrainings.values()), list(features.values()), cells)

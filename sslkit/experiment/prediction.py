@@ -177,10 +177,13 @@ def _load_model(study: Study, folder: Path, compute: Compute) -> tuple[Encoder, 
 
 
 def _average_decoding(heads: Sequence[DownstreamHead[Any]], folders: Sequence[Path]) -> DownstreamHead[Any]:
-    """Return a head that decodes averaged logits: what was fitted across folds is the mean of the folds'."""
+    """Return a head that decodes averaged logits: what was fitted across folds is the mean of the folds'.
+
+    A fold whose fit moved nothing counts with what the head begins with.
+    """
     average = copy.deepcopy(heads[0]).cpu()
     files = [folder / "fitted.safetensors" for folder in folders]
-    fitted = [read_weights(path) for path in files if path.exists()]
+    fitted = [read_weights(path) if path.exists() else {} for path in files]
     buffers = dict(average.named_buffers())
     for name in dict.fromkeys(name for buffer in fitted for name in buffer):
         buffers[name].copy_(torch.stack([given.get(name, buffers[name]) for given in fitted]).mean(0))

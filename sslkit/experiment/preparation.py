@@ -14,11 +14,9 @@ from sslkit.data.splits import Splits
 from sslkit.engine.precision import Compute
 from sslkit.errors import DataError
 from sslkit.experiment.audit import Audit, audit, duplicates_of, join_duplicates
-from sslkit.experiment.cell import CellJob
 from sslkit.experiment.environment import git_state, hardware
 from sslkit.experiment.observation import RunObserver
-from sslkit.experiment.plan import Study, draw_splits, make_jobs
-from sslkit.experiment.pretraining import PretrainingJob
+from sslkit.experiment.plan import Jobs, Study, draw_splits, make_jobs
 from sslkit.experiment.recipe import Recipe, versions
 from sslkit.experiment.run_directory import RunDirectory
 
@@ -32,16 +30,14 @@ class Prepared:
         cache: the decoded images.
         splits: folds and orders of labels of the images that can be read.
         audit: what was found in the data.
-        pretrainings: the pretrainings.
-        cells: the cells, in the order of results.csv.
+        jobs: the pretrainings, and the cells in the order of results.csv.
     """
 
     manifest: Manifest
     cache: ImageCache
     splits: Splits
     audit: Audit
-    pretrainings: list[PretrainingJob]
-    cells: list[CellJob]
+    jobs: Jobs
 
 
 def prepare(
@@ -91,7 +87,7 @@ def prepare(
         finetuning=config.finetuning,
         compute=compute,
     )
-    return Prepared(readable, cache, splits, found, *make_jobs(study, recipe, readable, splits))
+    return Prepared(readable, cache, splits, found, make_jobs(study, recipe, readable, splits))
 
 
 def _check_unreadable(manifest: Manifest, cache: ImageCache, on_unreadable: str) -> list[dict[str, str]]:
@@ -133,7 +129,7 @@ def describe(study: Study, prepared: Prepared, compute: Compute) -> dict[str, An
         "class_names": list(head.class_names),
         "primary_metric": head.primary_metric,
         "positive_from": head.positive_from,
-        "transductive": study.config.pretraining.images == "all" and bool(prepared.pretrainings),
+        "transductive": study.config.pretraining.images == "all" and bool(prepared.jobs.pretrainings),
         "notices": [notice] if notice else [],
         "missing_classes": prepared.audit.classes["missing"],
         "data": {

@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,11 @@ class PretrainingJob:
         return self.recipe.directory.pretraining(self.task.info.name, self.fold)
 
     @property
+    def cost(self) -> float:
+        """Images through a forward and a backward pass, which counts two; how many views a task makes is left out."""
+        return 3.0 * self.recipe.pretraining.epochs * len(self.rows)
+
+    @property
     def done(self) -> bool:
         """Whether its weights stand, and are the weights of this very job."""
         path = self.folder / "config.json"
@@ -97,7 +103,7 @@ class PretrainingJob:
 
     def execute(self, report: Reporter) -> None:
         """Pretrain, from the last checkpoint where there is one, and write the backbone's weights."""
-        self.recipe.compute.make_deterministic()
+        self.recipe.compute.prepare_process()
         _Pretraining(self, report).run()
 
 
@@ -113,7 +119,8 @@ class _Pretraining:
         self.task = self._make_task()
         self.optimizer = make_optimizer([self.task], settings.learning_rate, settings.weight_decay)
         self.log: list[dict[str, Any]] = []
-        self.sums: dict[str, float] = defaultdict(float)
+        self.epoch_metrics: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self.data_seconds = 0.0
         self.saved_at = self.epoch_started = time.monotonic()
         self.best_weights = job.folder / "best.safetensors"
 
@@ -151,7 +158,9 @@ class _Pretraining:
 
     def _step(self, update: int) -> StepOutput:
         self.task.before_update(update / self.schedule.num_updates)
+        started = time.monotonic()
         views = self._views(update)
+        self.data_seconds += time.monotonic() - started
         with self.recipe.compute.autocast():
             output: StepOutput = self.task(views)
         return output
@@ -177,30 +186,26 @@ class _Pretraining:
     def _after_update(self, update: int, output: StepOutput) -> None:
         self.task.after_update(output, (update + 1) / self.schedule.num_updates)
         for name, value in {"loss": output.loss.detach(), **output.metrics}.items():
-            self.sums[name] += float(value)
+            self.epoch_metrics[name].append(value)
         epoch, position = divmod(update + 1, self.updates_per_epoch)
         self.report({"done": update + 1, "total": self.schedule.num_updates})
         if position == 0:
             self._end_epoch(epoch, update + 1)
 
     def _end_epoch(self, epoch: int, updates_done: int) -> None:
-        metrics = {name: total / self.updates_per_epoch for name, total in self.sums.items()}
+        metrics = {name: fmean(torch.stack(values).tolist()) for name, values in self.epoch_metrics.items()}
         seconds = time.monotonic() - self.epoch_started
         rate = self.schedule.rate(updates_done - 1)
-        line: dict[str, Any] = {
-            "epoch": epoch,
-            "update": updates_done,
-            "learning_rate": rate,
-            **metrics,
-            "seconds": round(seconds, 3),
-        }
+        line: dict[str, Any] = {"epoch": epoch, "update": updates_done, "learning_rate": rate, **metrics}
+        line |= {"seconds": round(seconds, 3), "data_seconds": round(self.data_seconds, 4)}
         every = self.recipe.pretraining.probe_every
         if every and epoch % every == 0:
             line["probe_qwk"] = self._probe()
         self.log.append(line)
         if self.recipe.pretraining.keep == "best" and self._best_epoch() == epoch:
             self._write_weights(self.best_weights)
-        self.sums.clear()
+        self.epoch_metrics.clear()
+        self.data_seconds = 0.0
         write_text(self.job.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.log))
         if line.get("probe_qwk") is not None:
             metrics["probe_qwk"] = line["probe_qwk"]

@@ -24,7 +24,6 @@ from sslkit.experiment.recipe import file_digest
 from sslkit.experiment.results import Row, read_results, write_results
 from sslkit.experiment.run_directory import RunDirectory, check_directory
 from sslkit.files import write_json, write_text
-from sslkit.interfaces import Job
 from sslkit.registry import Registry
 
 
@@ -92,17 +91,14 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
 
     hooks = Hooks(registry)
     hooks.run_started(directory.root, study.resolved())
-    missing = [cell for cell in prepared.cells if not cell.done]
-    needed = {job_id for cell in missing for job_id in cell.after}
-    jobs: list[Job] = [job for job in prepared.pretrainings if job.id in needed and not job.done]
-    jobs += missing
+    jobs = prepared.jobs.missing()
     observer.stage("jobs", len(jobs))
     relay = JobRelay(observer, hooks)
     study.executor.make().run(jobs, num_workers(config.compute.workers, compute), relay)
     clock.lap("jobs")
 
-    cross_fit(study, prepared.cells)
-    rows = read_results(prepared.cells)
+    cross_fit(study, prepared.jobs.cells)
+    rows = read_results(prepared.jobs.cells)
     summary = write_results(directory, rows, study.make_head().num_classes)
     sessions.append(
         {

@@ -3,7 +3,7 @@
 from sslkit.interfaces.backbone import Backbone
 from sslkit.interfaces.dataset import Dataset
 from sslkit.interfaces.downstream_head import DownstreamHead
-from sslkit.interfaces.executor import Executor, Job, JobObserver, Reporter
+from sslkit.interfaces.executor import Executor, Job, JobObserver, Reporter, longest_first
 from sslkit.interfaces.plugin import API_VERSION, Plugin
 from sslkit.interfaces.pretext_task import PretextTask
 
@@ -18,4 +18,5 @@ __all__ = [
     "Plugin",
     "PretextTask",
     "Reporter",
+    "longest_first",
 ]

@@ -23,6 +23,10 @@ class Job(Protocol):
     def after(self) -> tuple[str, ...]:
         """Ids of the jobs whose results this one reads."""
 
+    @property
+    def cost(self) -> float:
+        """How long it takes beside the run's other jobs, roughly and in any unit; it decides the order alone."""
+
     def execute(self, report: Reporter) -> None:
         """Do the work and write its results atomically."""
 
@@ -50,5 +54,37 @@ class Executor(Plugin[ConfigT], ABC):
     def run(self, jobs: Sequence[Job], workers: int, observer: JobObserver) -> None:
         """Run every job once those it waits for are done, at most ``workers`` at a time.
 
+        Those that most work waits for should come first: see [longest_first][sslkit.longest_first].
+
         A job whose predecessor failed is reported as failed and not run. Failures are reported, not raised.
         """
+
+
+def longest_first(jobs: Sequence[Job]) -> list[Job]:
+    """Return jobs by the cost of the longest chain that begins with them, longest first.
+
+    List scheduling by longest remaining path (Graham 1969): a long job that begins last would keep one worker busy
+    while the others have nothing left. Jobs of equal rank stay in their order.
+
+    Args:
+        jobs: in any order; what a job waits for may be missing, if it is done.
+
+    Example:
+        >>> from types import SimpleNamespace as Job
+        >>> short, long = Job(id="short", after=(), cost=1), Job(id="long", after=(), cost=2)
+        >>> [job.id for job in longest_first([long, short, Job(id="last", after=("short",), cost=3)])]
+        ['short', 'last', 'long']
+    """
+    followers: dict[str, list[Job]] = {}
+    for job in jobs:
+        for name in job.after:
+            followers.setdefault(name, []).append(job)
+    rest: dict[str, float] = {}
+
+    def path(job: Job) -> float:
+        if job.id not in rest:
+            rest[job.id] = 0.0  # jobs that wait for one another are the executor's to refuse
+            rest[job.id] = job.cost + max(map(path, followers.get(job.id, ())), default=0.0)
+        return rest[job.id]
+
+    return sorted(jobs, key=path, reverse=True)

@@ -6,36 +6,24 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from studies import tiny_config
+from studies import prepare_tiny
 
 import sslkit
 from sslkit.engine.networks import call_with_seed
 from sslkit.engine.precision import Compute
 from sslkit.engine.seeding import derive_seed
 from sslkit.experiment.cell import CellJob
-from sslkit.experiment.environment import process_context
-from sslkit.experiment.observation import Silent
-from sslkit.experiment.plan import make_manifest, resolve
-from sslkit.experiment.preparation import Prepared, prepare
+from sslkit.experiment.preparation import Prepared
 from sslkit.experiment.run_directory import RunDirectory
 
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Prepared:
-    study = resolve(tiny_config(), sslkit.build_registry())
-    return prepare(
-        study,
-        RunDirectory(tmp_path / "run"),
-        Compute("cpu", "fp32"),
-        make_manifest(study),
-        workers=1,
-        context=process_context(study.modules()),
-        observer=Silent(),
-    )
+    return prepare_tiny(tmp_path / "run")
 
 
 def scratch_cell(prepared: Prepared) -> CellJob:
-    return next(cell for cell in prepared.cells if cell.arm == "scratch" and cell.fraction == 1.0)
+    return next(cell for cell in prepared.jobs.cells if cell.arm == "scratch" and cell.fraction == 1.0)
 
 
 def pretrained_twin(prepared: Prepared, weights: Path) -> CellJob:
@@ -43,7 +31,7 @@ def pretrained_twin(prepared: Prepared, weights: Path) -> CellJob:
     scratch = scratch_cell(prepared)
     cell = next(
         cell
-        for cell in prepared.cells
+        for cell in prepared.jobs.cells
         if (cell.arm, cell.fraction, cell.fold) == ("pretrained", scratch.fraction, scratch.fold)
     )
     return replace(cell, weights=(weights, "any"))
@@ -85,8 +73,9 @@ def test_other_initial_weights_end_elsewhere(prepared: Prepared, tmp_path: Path)
 def test_the_frozen_arm_keeps_its_encoder_bit_for_bit(prepared: Prepared, tmp_path: Path) -> None:
     weights = initial_encoder(scratch_cell(prepared))
     save_file(weights, tmp_path / "backbone.safetensors")
-    cell = next(cell for cell in prepared.cells if cell.arm == "frozen" and cell.keep_model)
+    cell = next(cell for cell in prepared.jobs.cells if cell.arm == "frozen" and cell.keep_model)
 
+    replace(prepared.jobs.features[0], folder=tmp_path).execute(lambda values: None)
     replace(cell, weights=(tmp_path, "any")).execute(lambda values: None)
 
     folder = replace(cell, weights=(tmp_path, "any")).folder

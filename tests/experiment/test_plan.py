@@ -37,15 +37,15 @@ def test_a_dry_run_counts_what_the_plan_holds(tmp_path: Path) -> None:
 
     found, prepared = sslkit.plan(tiny_config(**changes), tmp_path), prepared_for(tmp_path, **changes)
 
-    assert (found.num_pretrainings, found.num_cells) == (len(prepared.pretrainings), len(prepared.cells))
+    assert (found.num_pretrainings, found.num_cells) == (len(prepared.jobs.pretrainings), len(prepared.jobs.cells))
 
 
 def test_no_pretraining_sees_a_patient_of_its_test_fold(tmp_path: Path) -> None:
     prepared = prepared_for(tmp_path)
-    groups = np.array(prepared.cells[0].recipe.groups)
+    groups = np.array(prepared.jobs.cells[0].recipe.groups)
 
-    for job in prepared.pretrainings:
-        tested = next(cell.test_rows for cell in prepared.cells if cell.fold == job.fold)
+    for job in prepared.jobs.pretrainings:
+        tested = next(cell.test_rows for cell in prepared.jobs.cells if cell.fold == job.fold)
         assert not set(groups[job.rows]) & set(groups[tested])
         unlabelled = np.flatnonzero(prepared.manifest.grades == -1)
         assert set(unlabelled) <= set(job.rows) | set(np.flatnonzero(np.isin(groups, groups[tested])))
@@ -54,22 +54,24 @@ def test_no_pretraining_sees_a_patient_of_its_test_fold(tmp_path: Path) -> None:
 def test_all_images_are_pretrained_on_where_that_is_asked_for(tmp_path: Path) -> None:
     prepared = prepared_for(tmp_path, pretraining={"images": "all"})
 
-    (job,) = prepared.pretrainings
+    (job,) = prepared.jobs.pretrainings
     assert job.fold is None
     assert job.folder == tmp_path / "pretraining" / "rotation" / "all"
     assert job.rows.tolist() == list(range(48))
-    assert {cell.after for cell in prepared.cells if cell.arm == "pretrained"} == {(job.id,)}
+    assert {cell.after for cell in prepared.jobs.cells if cell.arm == "pretrained"} == {(job.id,)}
 
 
 def test_arms_share_labels_and_nothing_is_pretrained_for_scratch_alone(tmp_path: Path) -> None:
     prepared = prepared_for(tmp_path)
     by_arm = {
-        arm: {(cell.fraction, cell.fold): cell.training_rows.tolist() for cell in prepared.cells if cell.arm == arm}
+        arm: {
+            (cell.fraction, cell.fold): cell.training_rows.tolist() for cell in prepared.jobs.cells if cell.arm == arm
+        }
         for arm in ("pretrained", "scratch", "frozen")
     }
 
     assert by_arm["pretrained"] == by_arm["scratch"] == by_arm["frozen"]
-    assert not prepared_for(tmp_path, evaluation={"arms": ["scratch"]}).pretrainings
+    assert not prepared_for(tmp_path, evaluation={"arms": ["scratch"]}).jobs.pretrainings
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,8 @@ def test_the_directory_holds_what_is_promised(tiny_run: RunResult) -> None:
             "last.ckpt",
             "backbone.safetensors",
             "config.json",
+            "features.npy",
+            "features.json",
         }
     models = {path.parent.name for path in root.glob("cells/*/model.safetensors")}
     assert models == {
@@ -302,7 +304,7 @@ def test_what_earlier_calls_took_is_kept(tiny_run: RunResult, tmp_path: Path) ->
 
     after = json.loads((root / "run.json").read_text())
     assert after["started"] == before["started"]
-    assert [session["jobs"] for session in after["sessions"]] == [2 + 16, 0]
+    assert [session["jobs"] for session in after["sessions"]] == [2 + 2 + 16, 0]
     assert after["timings"]["total"] > before["timings"]["total"]
 
 

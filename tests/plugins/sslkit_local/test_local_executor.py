@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from forking import warm_context
-from jobs import Fail, Note, Tell, Wait
+from jobs import Fail, Note, TakeThreads, Tell, Wait
 
 from sslkit import Job, JobObserver, PluginConfig
 from sslkit_local import Local, sslkit_executors
@@ -83,6 +83,20 @@ def test_what_a_job_waits_for_may_be_done_already(tmp_path: Path) -> None:
 def test_jobs_begin_in_the_order_given_where_nothing_else_is_asked(tmp_path: Path) -> None:
     run([Note(name, tmp_path / "log") for name in "dbca"], workers=1)
     assert lines(tmp_path / "log") == [f"{name} {word}" for name in "dbca" for word in ("begins", "ends")]
+
+
+def test_the_job_that_most_work_waits_for_begins_first(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    jobs = [Note("long", log, cost=4), Note("short", log), Note("start", log, cost=2), Note("end", log, ("start",), 3)]
+    run(jobs, workers=1)
+    assert [line.split()[0] for line in lines(log)[::2]] == ["start", "long", "end", "short"]
+
+
+def test_a_job_that_takes_more_threads_fails_before_its_result_stands(tmp_path: Path) -> None:
+    heard = run([TakeThreads("greedy", tmp_path), Note("a", tmp_path / "log")])
+    assert heard.all("failed") == {"greedy"}
+    assert heard.reasons["greedy"].startswith("a plugin computes in 3 threads where a job has 1")
+    assert not (tmp_path / "result").exists()
 
 
 def test_no_more_jobs_run_at_a_time_than_workers(tmp_path: Path) -> None:

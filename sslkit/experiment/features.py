@@ -1,0 +1,83 @@
+"""The representations of a pretrained encoder, computed once for all the cells that keep it frozen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sslkit.engine.networks import Encoder, batches_of, call_with_seed, evaluation_mode, load_batch, to_compute
+from sslkit.engine.weights import load_weights
+from sslkit.experiment.recipe import Recipe, digest
+from sslkit.files import write_atomically, write_json
+from sslkit.interfaces import Reporter
+
+
+@dataclass(frozen=True)
+class FeaturesJob:
+    """Runs every labelled image through the encoder of one pretraining.
+
+    Attributes:
+        recipe: what all jobs share.
+        folder: the folder of the pretraining, where the features go too.
+        weights: identity of the pretraining.
+        rows: the labelled images, ascending.
+        after: id of the pretraining's job.
+    """
+
+    recipe: Recipe
+    folder: Path
+    weights: str
+    rows: npt.NDArray[np.int64]
+    after: tuple[str, ...] = ()
+
+    @cached_property
+    def identity(self) -> str:
+        """A digest of all that the features depend on."""
+        return digest([self.weights, self.rows])
+
+    @property
+    def id(self) -> str:
+        """The job's name in the run."""
+        return f"features/{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def cost(self) -> float:
+        """Images through a forward pass."""
+        return float(len(self.rows))
+
+    @property
+    def done(self) -> bool:
+        """Whether the features stand, and are those of this very job."""
+        index = self.folder / "features.json"
+        return index.exists() and json.loads(index.read_text(encoding="utf-8"))["job"] == self.identity
+
+    def execute(self, report: Reporter) -> None:
+        """Write features.npy, float32 (R, D), and then features.json, which vouches for it."""
+        recipe = self.recipe
+        recipe.compute.prepare_process()
+        plugin = recipe.backbone.make()
+        network = call_with_seed(0, plugin.build)
+        load_weights(network, self.folder / "backbone.safetensors")
+        encoder = Encoder(to_compute(network, recipe.compute), plugin.mean, plugin.std, recipe.compute)
+        images = recipe.cache.open()
+        parts = []
+        with evaluation_mode(encoder):
+            for part in batches_of(self.rows):
+                parts.append(encoder(load_batch(images, part).to(recipe.compute.device, non_blocking=True)).cpu())
+                report({"done": sum(map(len, parts)), "total": len(self.rows)})
+        features = torch.cat(parts).numpy()
+        write_atomically(self.folder / "features.npy", lambda file: np.save(file, features))
+        write_json(self.folder / "features.json", {"job": self.identity, "rows": self.rows.tolist()})
+
+
+def read_features(folder: Path, rows: npt.NDArray[np.int64]) -> torch.Tensor:
+    """Return the features of some rows, float32 (N, D), from the folder that a FeaturesJob has written them to."""
+    known = np.array(json.loads((folder / "features.json").read_text(encoding="utf-8"))["rows"], dtype=np.int64)
+    features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+    return torch.from_numpy(features[np.searchsorted(known, rows)])
