@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sslkit.config.base import ConfigPath, PluginConfig
     from sslkit.config.loading import load_config, parse_config
     from sslkit.data.normalization import normalize
+    from sslkit.data.tables import read_table
     from sslkit.engine.weights import load_timm_weights, load_weights
     from sslkit.hookspecs import hookimpl
     from sslkit.interfaces import (
@@ -40,6 +41,7 @@ _HOMES = {
     "sslkit.config.base": ("ConfigPath", "PluginConfig"),
     "sslkit.config.loading": ("load_config", "parse_config"),
     "sslkit.data.normalization": ("normalize",),
+    "sslkit.data.tables": ("read_table",),
     "sslkit.engine.weights": ("load_timm_weights", "load_weights"),
     "sslkit.hookspecs": ("hookimpl",),
     "sslkit.interfaces": (
@@ -93,6 +95,7 @@ __all__ = [
     "plan",
     "predict",
     "quadratic_weighted_kappa",
+    "read_table",
     "run",
     "write_report",
 ]

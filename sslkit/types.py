@@ -73,9 +73,11 @@ class Record:
         path: the image's file; None where the data set makes or holds its images itself.
         label: the label as the source writes it; None for an unlabelled image.
         group: images of one group (a patient, say) are never on two sides of a split; None: a group of its own.
+        source: where the record stands ("labels.csv, line 7"), for messages.
     """
 
     id: str
     path: Path | None = None
     label: str | int | None = None
     group: str | None = None
+    source: str = field(default="", compare=False)

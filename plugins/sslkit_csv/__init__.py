@@ -8,19 +8,16 @@ its line number.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import posixpath
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import field_validator
 
-from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl
-from sslkit.errors import DataError, did_you_mean
+from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl, read_table
+from sslkit.errors import DataError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 """What is tried, in lower and upper case, where a table names images without their extensions."""
@@ -81,93 +78,43 @@ class Csv(Dataset[CsvConfig]):
                 f"the images folder {root} does not exist; set images to the folder that {table.name} means"
             )
         finder = _Finder(table, root, self.config.extension)
-        records, lines = list[Record](), dict[str, int]()
-        for line, image, label, group in _rows(self.config):
+        records, rows = list[Record](), dict[str, tuple[int, str]]()
+        for line, (image, *cells) in read_table(table, self._columns(), delimiter=self.config.delimiter):
+            image = image.replace("\\", "/")
+            label = cells.pop(0) if self.config.label_column else ""
+            group = cells.pop(0) if self.config.group_column else ""
             path = finder.find(image, line)
             image = posixpath.normpath(image)
-            if (first := lines.setdefault(path, line)) != line:
+            first, before = rows.setdefault(path, (line, label))
+            if first != line:
+                conflict = f", with the label {before!r} there and {label!r} here" if label != before else ""
                 raise DataError(
-                    f"{table}, line {line}: the image {image!r} stands in line {first} already; keep one of the rows"
+                    f"{table}, line {line}: the image {image!r} stands in line {first} already{conflict}; "
+                    "keep one of the rows"
                 )
-            records.append(Record(id=image, path=Path(path), label=label, group=group))
+            source = f"{table.name}, line {line}"
+            records.append(Record(id=image, path=Path(path), label=label or None, group=group or None, source=source))
         finder.refuse_missing(len(records))
-        if not records:
-            raise DataError(f"{table} has no rows below its header; it needs one for each image")
         return records
 
+    def unlisted(self, records: Sequence[Record]) -> list[str]:
+        """Return the image files without a row, in folders that hold one with a row; relative to the images folder."""
+        root = self.config.images or self.config.table.parent
+        listed = {str(record.path) for record in records}
+        found = []
+        for folder in sorted({os.path.dirname(path) for path in listed}):
+            with os.scandir(folder) as entries:
+                paths = [entry.path for entry in entries if entry.name.lower().endswith(EXTENSIONS)]
+            found += [os.path.relpath(path, root) for path in paths if path not in listed and os.path.isfile(path)]
+        return sorted(found)
 
-def _rows(config: CsvConfig) -> Iterator[tuple[int, str, str | None, str | None]]:
-    """Yield line number, image, label and group of each row that is not blank."""
-    text = _read_text(config.table)
-    delimiter = config.delimiter or _sniff_delimiter(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    columns: list[str] | None = None
-    image_at, label_at, group_at = 0, None, None
-    line = 1
-    try:
-        for cells in reader:
-            start, line = line, reader.line_num + 1
-            cells = [cell.strip() for cell in cells]
-            if not any(cells):
-                continue
-            if columns is None:
-                columns = cells
-                image_at = _column(config.table, columns, "image_column", config.image_column)
-                if config.label_column is not None:
-                    label_at = _column(config.table, columns, "label_column", config.label_column)
-                if config.group_column is not None:
-                    group_at = _column(config.table, columns, "group_column", config.group_column)
-                continue
-            if len(cells) != len(columns):
-                raise DataError(
-                    f"{config.table}, line {start}: {len(cells)} cells where the header has {len(columns)} columns; "
-                    f"quote cells that hold {delimiter!r}, or set delimiter"
-                )
-            if not cells[image_at]:
-                raise DataError(f"{config.table}, line {start}: the cell of column {config.image_column!r} is blank")
-            label = cells[label_at] or None if label_at is not None else None
-            group = cells[group_at] or None if group_at is not None else None
-            yield start, cells[image_at].replace("\\", "/"), label, group
-    except csv.Error as error:
-        raise DataError(f"{config.table}, line {line}: not a valid table: {error}; look for a stray quote") from None
-    if columns is None:
-        raise DataError(f"{config.table} is empty; its first line must name the columns")
-
-
-def _read_text(table: Path) -> str:
-    try:
-        data = table.read_bytes()
-    except FileNotFoundError:
-        others = [path.name for path in table.parent.glob(f"*{table.suffix}")] if table.parent.is_dir() else []
-        raise DataError(f"no table at {table}{did_you_mean(table.name, others)}") from None
-    except OSError as error:
-        raise DataError(f"the table {table} cannot be read: {error.strerror}") from None
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{table} is UTF-16 text; save it as CSV in UTF-8")
-    if data.startswith(b"PK\x03\x04"):
-        raise DataError(f"{table} is a spreadsheet or zip file, not text; save it as CSV in UTF-8")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{table}, line {line}: not UTF-8 text; save it as CSV in UTF-8") from None
-
-
-def _sniff_delimiter(text: str) -> str:
-    header = re.sub(r'"[^"]*"', "", re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0])
-    return max(",;\t", key=header.count)
-
-
-def _column(table: Path, columns: Sequence[str], option: str, name: str) -> int:
-    """Return the place of a column."""
-    if columns.count(name) == 1:
-        return columns.index(name)
-    if name in columns:
-        raise DataError(f"{table} has {columns.count(name)} columns {name!r} ({option}); rename all but one")
-    raise DataError(
-        f"{table} has no column {name!r} ({option}){did_you_mean(name, columns)}; "
-        f"its columns: {', '.join(column for column in columns if column)}. Set {option} to one of them"
-    )
+    def _columns(self) -> dict[str, str | None]:
+        columns: dict[str, str | None] = {"image_column": self.config.image_column}
+        if self.config.label_column:
+            columns["label_column"] = self.config.label_column
+        if self.config.group_column:
+            columns["group_column"] = self.config.group_column
+        return columns
 
 
 class _Finder:
@@ -218,12 +165,19 @@ class _Finder:
         if folder not in self._files:
             try:
                 with os.scandir(folder) as entries:
-                    self._files[folder] = {entry.name for entry in entries if entry.is_file()}
+                    self._files[folder] = {entry.name for entry in entries if _is_file(entry)}
             except (FileNotFoundError, NotADirectoryError):
                 self._files[folder] = set()
             except OSError as error:
                 raise DataError(f"the folder {folder} cannot be listed: {error.strerror}") from None
         return self._files[folder]
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 @hookimpl

@@ -20,9 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import model_validator
 
-from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl
+from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl, read_table
 from sslkit.errors import DataError, PluginError, did_you_mean
-from sslkit_dicom.table import Row, read_labels
 
 if TYPE_CHECKING:
     from sslkit_dicom.headers import Header
@@ -109,30 +108,30 @@ class Dicom(Dataset[DicomConfig]):
         table = self.config.labels
         if table is None:
             return {}
-        rows = read_labels(table, self.config.id_column, self.config.label_column)
-        if self.config.key == "file":
-            rows = [row._replace(key=posixpath.normpath(row.key.replace("\\", "/"))) for row in rows]
+        columns = {"id_column": self.config.id_column, "label_column": self.config.label_column}
         labels = dict[str, str | None]()
         lines = dict[str, int]()
-        for row in rows:
-            if (first := lines.setdefault(row.key, row.line)) != row.line:
-                raise DataError(f"{table}, line {row.line}: labels what line {first} labels; keep one of the rows")
-            labels[row.key] = row.label
-        self._refuse_strays(rows, {header.key(self.config.key) for header in headers})
+        for line, (key, label) in read_table(table, columns):
+            if self.config.key == "file":
+                key = posixpath.normpath(key.replace("\\", "/"))
+            if (first := lines.setdefault(key, line)) != line:
+                raise DataError(f"{table}, line {line}: labels what line {first} labels; keep one of the rows")
+            labels[key] = label or None
+        self._refuse_strays(lines, {header.key(self.config.key) for header in headers})
         return labels
 
-    def _refuse_strays(self, rows: Sequence[Row], known: set[str]) -> None:
+    def _refuse_strays(self, lines: Mapping[str, int], known: set[str]) -> None:
         """Raise if a row belongs to no image; what an identifier says stays out of the message."""
-        strays = [row for row in rows if row.key not in known]
+        strays = [key for key in lines if key not in known]
         if strays:
             more = ", ..." if len(strays) > 5 else ""
             named, hint = "", ""
             if self.config.key == "file":
-                named, hint = f"; the first is {strays[0].key!r}", did_you_mean(strays[0].key, known)
+                named, hint = f"; the first is {strays[0]!r}", did_you_mean(strays[0], known)
             raise DataError(
-                f"{len(strays)} of the {len(rows)} rows in {self.config.labels} belong to no image in "
+                f"{len(strays)} of the {len(lines)} rows in {self.config.labels} belong to no image in "
                 f"{self.config.path} by key = {self.config.key!r} (lines "
-                f"{', '.join(str(row.line) for row in strays[:5])}{more}{named}){hint or '.'} "
+                f"{', '.join(str(lines[key]) for key in strays[:5])}{more}{named}){hint or '.'} "
                 "Take the rows out, or set path, key or id_column"
             )
 

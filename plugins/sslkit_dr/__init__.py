@@ -24,9 +24,10 @@ from torch.nn import functional as F
 from sslkit import DownstreamHead, PluginConfig, Prediction, hookimpl
 from sslkit_dr.cut_points import fit_cut_points
 from sslkit_dr.labels import GRADE_NAMES, grade_of
+from sslkit_dr.temperature import fit_temperature
 
 _SPREAD = 0.5
-"""Standard deviation, in grades, that ``regression_probabilities`` assumes of a regression's error."""
+"""Standard deviation, in grades, that is assumed of a regression's error at temperature 1."""
 
 
 class DRGradeConfig(PluginConfig):
@@ -36,10 +37,13 @@ class DRGradeConfig(PluginConfig):
         encoding: how a grade is put to the network.
         cut_points: "fixed" at logit 0 (ordinal) or half-way between grades (regression); "cross-fitted": where they
             maximise quadratic weighted kappa on images that the model was not trained on.
+        temperature: "fixed" at 1; "cross-fitted": where the probabilities fit such images best. It changes
+            probabilities and no grade. On few images it may end at its bounds, 1/20 and 20.
     """
 
     encoding: Literal["ordinal", "softmax", "regression"] = "ordinal"
     cut_points: Literal["fixed", "cross-fitted"] = "fixed"
+    temperature: Literal["fixed", "cross-fitted"] = "fixed"
 
     @model_validator(mode="after")
     def _softmax_has_no_cut_points(self) -> DRGradeConfig:
@@ -98,8 +102,10 @@ def ordinal_probabilities(logits: torch.Tensor) -> torch.Tensor:
     return F.pad(beyond, (1, 0), value=1.0) - F.pad(beyond, (0, 1), value=0.0)
 
 
-def regression_probabilities(scores: torch.Tensor, cut_points: torch.Tensor) -> torch.Tensor:
-    """Return a Gaussian's weight at each grade, of standard deviation 0.5 about the predicted place on the scale.
+def regression_probabilities(
+    scores: torch.Tensor, cut_points: torch.Tensor, temperature: float | torch.Tensor = 1.0
+) -> torch.Tensor:
+    """Return a Gaussian's weight at each grade, about the predicted place on the scale.
 
     A score is first carried, linearly between cut points, to the scale on which they lie half-way between the grades.
     The likeliest grade is then the predicted class, up to rounding at the cut points themselves.
@@ -107,9 +113,28 @@ def regression_probabilities(scores: torch.Tensor, cut_points: torch.Tensor) -> 
     Args:
         scores: float32 (N, 1).
         cut_points: float32 (K-1,), increasing.
+        temperature: factor of the Gaussian's standard deviation, which is 0.5 grades at 1.
 
     Returns:
         float32 (N, K); each row is non-negative and sums to one.
+    """
+    distances = scale_place(scores, cut_points)[:, None] - torch.arange(len(cut_points) + 1, device=scores.device)
+    return (-0.5 * (distances / (_SPREAD * temperature)) ** 2).softmax(dim=1).float()
+
+
+def scale_place(scores: torch.Tensor, cut_points: torch.Tensor) -> torch.Tensor:
+    """Return where scores lie on the scale of grades, on which the cut points lie half-way between two grades.
+
+    Args:
+        scores: float32 (N, 1).
+        cut_points: float32 (K-1,), increasing.
+
+    Returns:
+        float64 (N,), linear between cut points.
+
+    Example:
+        >>> scale_place(torch.tensor([[1.0], [4.0]]), torch.tensor([1.0, 3.0])).tolist()
+        [0.5, 2.5]
     """
     num_classes = len(cut_points) + 1
     classes = decode(scores, cut_points)
@@ -119,9 +144,7 @@ def regression_probabilities(scores: torch.Tensor, cut_points: torch.Tensor) -> 
     place = torch.where(classes == 0, 0.5 + score - cuts[0], inner)
     place = torch.where(classes == num_classes - 1, num_classes - 1.5 + score - cuts[-1], place)
     # Far out every grade's weight would underflow.
-    place = place.clamp(-num_classes, 2 * num_classes)
-    distances = place[:, None] - torch.arange(num_classes, device=scores.device)
-    return (-0.5 * (distances / _SPREAD) ** 2).softmax(dim=1).float()
+    return place.clamp(-num_classes, 2 * num_classes)
 
 
 class DRGrade(DownstreamHead[DRGradeConfig]):
@@ -141,10 +164,11 @@ class DRGrade(DownstreamHead[DRGradeConfig]):
     class_names = GRADE_NAMES
     positive_from: ClassVar[int | None] = 2
     cut_points: torch.Tensor
+    temperature: torch.Tensor
 
     def __init__(self, config: DRGradeConfig, num_features: int) -> None:
         super().__init__(config, num_features)
-        self.cross_fitted = config.cut_points == "cross-fitted"
+        self.cross_fitted = "cross-fitted" in (config.cut_points, config.temperature)
         thresholds = torch.arange(self.num_classes - 1)
         bias = {
             "ordinal": torch.logit(1 - (thresholds + 1) / self.num_classes),
@@ -156,6 +180,7 @@ class DRGrade(DownstreamHead[DRGradeConfig]):
         self.linear.bias.data.copy_(bias)
         if config.encoding != "softmax":
             self.register_buffer("cut_points", self._fixed_cut_points())
+        self.register_buffer("temperature", torch.tensor(1.0))
 
     def grade(self, label: str | int) -> int:
         """Return the grade, 0..4, of a number, of its text, or of a grade's name.
@@ -182,25 +207,39 @@ class DRGrade(DownstreamHead[DRGradeConfig]):
                 return F.mse_loss(logits[:, 0], targets.float())
 
     def fit(self, logits: torch.Tensor, targets: torch.Tensor) -> None:
-        """Move the cut points to where they maximise quadratic weighted kappa; does nothing where they are fixed.
+        """Move cut points to where they maximise quadratic weighted kappa, then the temperature to where it fits best.
+
+        Does nothing to what is configured as fixed.
 
         Args:
-            logits: float (M, 4) or (M, 1), of images that the model was not trained on.
+            logits: float32 (M, 4), (M, 5) or (M, 1), of images that the model was not trained on.
             targets: int64 (M,) in 0..4. Where all are of one grade, the fixed cut points stay.
 
         Raises:
             ValueError: if a logit is not finite.
         """
-        if not self.cross_fitted:
-            return
-        scores = _finite(logits).expand(-1, self.num_classes - 1)
-        fitted = fit_cut_points(
-            scores.cpu().numpy(),
-            targets.cpu().numpy(),
-            self._fixed_cut_points().numpy(),
-            increasing=self.config.encoding == "regression",
-        )
-        self.cut_points.copy_(torch.from_numpy(fitted))
+        logits, targets = _finite(logits).cpu(), targets.cpu()
+        if self.config.cut_points == "cross-fitted":
+            fitted = fit_cut_points(
+                logits.expand(-1, self.num_classes - 1).numpy(),
+                targets.numpy(),
+                self._fixed_cut_points().numpy(),
+                increasing=self.config.encoding == "regression",
+            )
+            self.cut_points.copy_(torch.from_numpy(fitted))
+        if self.config.temperature == "cross-fitted":
+            self.temperature.fill_(fit_temperature(lambda at: self._misfit(logits, targets, at)))
+
+    def _misfit(self, logits: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
+        """Return the mean negative log-likelihood of grades at a temperature, 0-d float64."""
+        if self.config.encoding != "regression":
+            scaled = logits.double() / temperature
+            if self.config.encoding == "softmax":
+                return F.cross_entropy(scaled, targets)
+            return F.binary_cross_entropy_with_logits(scaled, encode_ordinal(targets, self.num_classes).double())
+        place = scale_place(logits, self.cut_points)
+        distances = place[:, None] - torch.arange(self.num_classes)
+        return F.cross_entropy(-0.5 * (distances / (_SPREAD * temperature)) ** 2, targets)
 
     def predict(self, logits: torch.Tensor) -> Prediction:
         """Decode logits into grades, int64 (N,) in 0..4, and their probabilities, float32 (N, 5).
@@ -211,11 +250,13 @@ class DRGrade(DownstreamHead[DRGradeConfig]):
         logits = _finite(logits)
         match self.config.encoding:
             case "ordinal":
-                return Prediction(decode(logits, self.cut_points), ordinal_probabilities(logits))
+                classes = decode(logits, self.cut_points)
+                return Prediction(classes, ordinal_probabilities(logits / self.temperature))
             case "softmax":
-                return Prediction(logits.argmax(dim=1), logits.softmax(dim=1))
+                return Prediction(logits.argmax(dim=1), (logits / self.temperature).softmax(dim=1))
             case "regression":
-                return Prediction(decode(logits, self.cut_points), regression_probabilities(logits, self.cut_points))
+                classes = decode(logits, self.cut_points)
+                return Prediction(classes, regression_probabilities(logits, self.cut_points, self.temperature))
 
     def _fixed_cut_points(self) -> torch.Tensor:
         if self.config.encoding == "ordinal":

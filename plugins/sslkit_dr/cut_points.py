@@ -48,7 +48,8 @@ def fit_cut_points(
             if increasing:
                 lowest = cut_points[k - 1] if k else -np.inf
                 highest = cut_points[k + 1] if k + 1 < len(cut_points) else np.inf
-                candidates = candidates[(candidates >= lowest) & (candidates <= highest)]
+                # Not left out but brought inside: between two scores there may be room on this side of a neighbour.
+                candidates = np.unique(candidates.clip(lowest, highest))
             kappas = _kappas(scores[:, k], targets, others, candidates)
             best = candidates[kappas == kappas.max()]
             if cut_points[k] not in best:

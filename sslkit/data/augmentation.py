@@ -48,7 +48,7 @@ def draw_symmetries(count: int, kind: Augmentation, generator: torch.Generator) 
 
 
 def apply_symmetries(images: torch.Tensor, symmetries: torch.Tensor) -> torch.Tensor:
-    """Return images (N, C, H, W), each under its symmetry, int64 (N,) in 0..7; the images themselves where all are 0."""
+    """Return images (N, C, H, W), each under its symmetry, int64 (N,) in 0..7; themselves where all are 0."""
     wanted = set(symmetries.tolist())
     if wanted <= {0}:
         return images

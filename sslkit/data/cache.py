@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -20,14 +21,17 @@ import numpy.typing as npt
 import PIL
 
 from sslkit.data.cropping import crop_and_resize
-from sslkit.data.image_statistics import STATISTICS, global_statistics
-from sslkit.data.reading import decode
+from sslkit.data.image_statistics import STATISTICS, STATISTICS_SIDE, global_statistics
+from sslkit.data.reading import DecodedImage, read_image
 from sslkit.errors import DataError, RunError
 from sslkit.files import write_json
 from sslkit.interfaces import Dataset
 from sslkit.types import Record
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
+HEADER = np.dtype([("format", "S8"), ("mode", "S8"), ("bits", "u1")])
+"""What a file says of itself: Pillow's format and mode, and a channel's bits."""
+
 _CHUNK = 16
 
 
@@ -44,7 +48,23 @@ class Preprocessing:
         Raises:
             DataError: if the image cannot be read, or the crop finds nothing in it.
         """
-        return crop_and_resize(decode(content, at_least=2 * self.size), self.crop, self.size)
+        return self.shape(self.read(content))
+
+    def read(self, content: bytes | npt.NDArray[np.uint8]) -> DecodedImage:
+        """Decode an image, at no more than the resolution that its crop and its statistics need.
+
+        Raises:
+            DataError: if the image cannot be read.
+        """
+        return read_image(content, at_least=max(2 * self.size, STATISTICS_SIDE))
+
+    def shape(self, image: DecodedImage) -> npt.NDArray[np.uint8]:
+        """Crop and resize a decoded image to uint8 (size, size, 3).
+
+        Raises:
+            DataError: if the crop finds nothing in it.
+        """
+        return crop_and_resize(image.pixels, self.crop, self.size)
 
 
 @dataclass(frozen=True)
@@ -70,6 +90,11 @@ class ImageCache:
         """Return float64 (M, 16): each original's global statistics, in the order of STATISTICS; NaN where unknown."""
         statistics: npt.NDArray[np.float64] = np.load(self.folder / "statistics.npy", allow_pickle=False)
         return statistics
+
+    def headers(self) -> npt.NDArray[np.void]:
+        """Return (M,) of each original's ``format``, ``mode`` and ``bits``; empty and 0 where unknown."""
+        headers: npt.NDArray[np.void] = np.load(self.folder / "headers.npy", allow_pickle=False)
+        return headers
 
 
 class _Failure(TypedDict):
@@ -172,6 +197,7 @@ def _decode_all(
     shape = (len(records), preprocessing.size, preprocessing.size, 3)
     np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
     np.save(folder / "statistics.npy", np.full((len(records), len(STATISTICS)), np.nan))
+    np.save(folder / "headers.npy", np.zeros(len(records), HEADER))
     unreadable: dict[int, _Failure] = {}
     done = 0
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
@@ -202,17 +228,22 @@ def _decode_chunk(
 ) -> tuple[int, dict[int, _Failure]]:
     images = np.lib.format.open_memmap(folder / "images.npy", mode="r+")
     statistics = np.lib.format.open_memmap(folder / "statistics.npy", mode="r+")
+    headers = np.lib.format.open_memmap(folder / "headers.npy", mode="r+")
     unreadable: dict[int, _Failure] = {}
     for row, record in enumerate(records, start):
         try:
             content = dataset.read(record)
-            images[row] = preprocessing.apply(content)
-            statistics[row] = list(global_statistics(content).values())
+            image = preprocessing.read(content)
+            images[row] = preprocessing.shape(image)
+            num_bytes = len(content) if isinstance(content, bytes) else math.nan
+            statistics[row] = list(global_statistics(image, num_bytes).values())
+            headers[row] = (image.format, image.mode, image.bits)
         except (DataError, OSError) as error:
             # A disk or a network may answer the next time; a damaged image stays damaged.
             unreadable[row] = {"reason": str(error), "passing": isinstance(error, OSError)}
     images.flush()
     statistics.flush()
+    headers.flush()
     return len(records), unreadable
 
 

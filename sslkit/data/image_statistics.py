@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sslkit.data.cropping import MASK_RADIUS
-from sslkit.data.reading import FORMATS, decode
+from sslkit.data.reading import DecodedImage
 from sslkit.data.retina import retina_box
 from sslkit.errors import DataError
 
@@ -27,16 +26,18 @@ STATISTICS = (
 )
 """The names of the global statistics, in order."""
 
-_REDUCED_SIDE = 256
+STATISTICS_SIDE = 256
+"""Pixels of the longer side of the copy that statistics are taken from, at most."""
 
 
-def global_statistics(content: bytes | npt.NDArray[np.uint8]) -> dict[str, float]:
+def global_statistics(image: DecodedImage, num_bytes: float = math.nan) -> dict[str, float]:
     """Return what an original image shows without a look at its anatomy.
 
     Colours (0..255), sharpness and shapes are taken from a copy of at most 256 pixels.
 
     Args:
-        content: the bytes of an image file, or uint8 pixels, as a data set reads them.
+        image: decoded to 256 pixels at least, if it has them.
+        num_bytes: size of its file; NaN where it has none.
 
     Returns:
         ``box_left``, ``box_top``, ``box_right``, ``box_bottom``: the visible retina, as shares of width and height
@@ -45,21 +46,13 @@ def global_statistics(content: bytes | npt.NDArray[np.uint8]) -> dict[str, float
         the Laplacian (Pech-Pacheco et al. 2000); ``width`` and ``height`` as stored; ``bytes``: the file's size, NaN
         for pixels.
 
-    Raises:
-        DataError: if the image cannot be read.
-
     Example:
-        >>> statistics = global_statistics(np.full((20, 30, 3), 7, np.uint8))
+        >>> statistics = global_statistics(read_image(np.full((20, 30, 3), 7, np.uint8)))
         >>> statistics["width"], statistics["mean_red"], statistics["sharpness"]
         (30.0, 7.0, 0.0)
     """
-    pixels = decode(content, at_least=_REDUCED_SIDE)
-    if isinstance(content, bytes):
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
-    else:
-        height, width = content.shape[:2]
-    small = np.asarray(Image.fromarray(pixels).reduce(max(1, -(-max(pixels.shape) // _REDUCED_SIDE))))
+    pixels = image.pixels
+    small = np.asarray(Image.fromarray(pixels).reduce(max(1, -(-max(pixels.shape) // STATISTICS_SIDE))))
     rows, columns = small.shape[:2]
     left, top, right, bottom = _box(small)
     colours = small.reshape(-1, 3).astype(np.float64)
@@ -74,9 +67,9 @@ def global_statistics(content: bytes | npt.NDArray[np.uint8]) -> dict[str, float
         **{f"mean_{name}": float(value) for name, value in zip(("red", "green", "blue"), means, strict=True)},
         **{f"sd_{name}": float(value) for name, value in zip(("red", "green", "blue"), deviations, strict=True)},
         "sharpness": _laplacian_variance(small),
-        "width": float(width),
-        "height": float(height),
-        "bytes": float(len(content)) if isinstance(content, bytes) else math.nan,
+        "width": float(image.width),
+        "height": float(image.height),
+        "bytes": float(num_bytes),
     }
 
 

@@ -105,24 +105,26 @@ def _grades(
     records: Sequence[Record], grade: Callable[[str | int], int], class_names: Sequence[str]
 ) -> npt.NDArray[np.int64]:
     known: dict[str | int, int] = {}
-    wrong: dict[str | int, tuple[str, str]] = {}
+    wrong: dict[str | int, tuple[Record, str]] = {}
     for record in records:
         if record.label is None or record.label in known or record.label in wrong:
             continue
         try:
             known[record.label] = grade(record.label)
         except ValueError as error:
-            wrong[record.label] = (record.id, str(error))
+            wrong[record.label] = (record, str(error))
     if wrong:
-        label, (image, reason) = next(iter(wrong.items()))
+        label, (record, reason) = next(iter(wrong.items()))
+        place = f" ({record.source})" if record.source else ""
         others = (
             f" ({len(wrong)} such labels: {', '.join(repr(name) for name in list(wrong)[:8])})"
             if len(wrong) > 1
             else ""
         )
         raise DataError(
-            f"the label {label!r} of image {image!r} is none of the head's classes{others}: {reason.rstrip('.')}. "
-            f"The classes are {', '.join(f'{k} {name}' for k, name in enumerate(class_names))}."
+            f"the label {label!r} of image {record.id!r}{place} is none of the head's classes{others}: "
+            f"{reason.rstrip('.')}. The classes are {', '.join(f'{k} {name}' for k, name in enumerate(class_names))}. "
+            "Leave the cell blank where an image has no label."
         )
     return np.array([UNLABELLED if record.label is None else known[record.label] for record in records], dtype=np.int64)
 

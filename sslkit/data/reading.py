@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,38 @@ _STEPS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (1, -1), 7: (-1, -1
 """EXIF orientation to the steps through rows and columns; from 5 on they follow a transposition."""
 
 
+@dataclass(frozen=True)
+class DecodedImage:
+    """Upright RGB pixels, and what the file said of itself.
+
+    Attributes:
+        pixels: uint8 (H, W, 3), contiguous.
+        width: in pixels, as stored.
+        height: in pixels, as stored.
+        format: such as ``"JPEG"``; ``"array"`` for pixels that came as they are.
+        mode: Pillow's name of the stored pixels: ``"RGB"``, ``"L"``, ``"P"``, ``"CMYK"``, ``"I;16"``.
+        bits: a stored channel's, such as 8.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    width: int
+    height: int
+    format: str
+    mode: str
+    bits: int
+
+
 def decode(data: bytes | npt.NDArray[np.uint8], *, at_least: int | None = None) -> npt.NDArray[np.uint8]:
+    """Return the pixels of [read_image][sslkit.data.reading.read_image], uint8 (H, W, 3).
+
+    Example:
+        >>> decode(np.zeros((2, 5), np.uint8)).shape
+        (2, 5, 3)
+    """
+    return read_image(data, at_least=at_least).pixels
+
+
+def read_image(data: bytes | npt.NDArray[np.uint8], *, at_least: int | None = None) -> DecodedImage:
     """Turn one image into upright RGB pixels.
 
     The EXIF orientation is applied, transparency becomes black, 16-bit greys are scaled from 0..65535, float greys from
@@ -31,17 +63,21 @@ def decode(data: bytes | npt.NDArray[np.uint8], *, at_least: int | None = None) 
             keeps this many pixels.
 
     Returns:
-        uint8 (H, W, 3), contiguous; may be the array that was given.
+        The image; its pixels may be the array that was given.
 
     Raises:
         DataError: if it cannot be read; the message is a reason in one line, without the image's name.
 
     Example:
-        >>> decode(np.zeros((2, 5), np.uint8)).shape
-        (2, 5, 3)
+        >>> image = read_image(np.zeros((2, 5), np.uint8))
+        >>> image.pixels.shape, image.width, image.mode
+        ((2, 5, 3), 5, 'L')
     """
     if isinstance(data, np.ndarray):
-        return _from_array(data)
+        pixels = _from_array(data)
+        height, width = pixels.shape[:2]
+        channels = data.shape[2] if data.ndim == 3 else 1
+        return DecodedImage(pixels, width, height, "array", {1: "L", 3: "RGB", 4: "RGBA"}[channels], 8)
     if not data:
         raise DataError("the file is empty (0 bytes)")
     try:
@@ -50,10 +86,11 @@ def decode(data: bytes | npt.NDArray[np.uint8], *, at_least: int | None = None) 
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                width, height, stored = *image.size, (str(image.format), image.mode, _bits(image))
                 if at_least is not None:
                     image.draft(None, (at_least, at_least))
                 image.load()
-                return _upright(_to_rgb(image), _orientation(image))
+                return DecodedImage(_upright(_to_rgb(image), _orientation(image)), width, height, *stored)
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -66,6 +103,15 @@ def decode(data: bytes | npt.NDArray[np.uint8], *, at_least: int | None = None) 
         reason = " ".join(str(error).split())
         kind = "truncated" if "truncated" in reason.lower() else "damaged"
         raise DataError(f"the file is {kind}: {type(error).__name__}: {reason}") from error
+
+
+def _bits(image: Image.Image) -> int:
+    """Return the bits of a stored channel; Pillow reads 16-bit colours as 8 bits, but its decoder is told."""
+    if image.mode == "1":
+        return 1
+    if image.mode in ("I", "F"):
+        return 32
+    return 16 if "16" in image.mode or any(";16" in str(tile) for tile in getattr(image, "tile", ())) else 8
 
 
 def _what_it_is(data: bytes) -> str:

@@ -22,6 +22,7 @@ from sslkit.data.duplicates import (
     find_duplicates,
     join_groups,
 )
+from sslkit.data.image_audit import describe_images
 from sslkit.data.image_statistics import STATISTICS
 from sslkit.data.manifest import UNLABELLED, Manifest
 from sslkit.data.splits import Splits
@@ -32,6 +33,9 @@ from sslkit.experiment.probes import probe_pretext
 from sslkit.experiment.recipe import task_context
 from sslkit.experiment.statistics_probe import probe_global_statistics
 from sslkit.files import write_json
+
+_MOST_UNLISTED = 1000
+"""Names of images without a row that audit.json holds, at most; their count is always whole."""
 
 _SMALL_GROUP = 10
 """Images that a group may hold whatever share of a small data set they are."""
@@ -77,6 +81,7 @@ def join_duplicates(manifest: Manifest, duplicates: Duplicates, largest_group: f
 class Audit:
     """What was found: the tables of audit.json."""
 
+    images: dict[str, Any]
     duplicates: dict[str, Any]
     groups: dict[str, Any]
     classes: dict[str, Any]
@@ -110,6 +115,7 @@ def audit(
         unreadable: the images that are left out, id and reason.
     """
     return Audit(
+        _describe_images(study, given, cache, unreadable),
         _describe_duplicates(given, duplicates),
         _describe_groups(given, joined),
         _describe_classes(study, splits),
@@ -117,6 +123,22 @@ def audit(
         _probe_labels(study, joined, cache, splits),
         unreadable,
     )
+
+
+def _describe_images(
+    study: Study, manifest: Manifest, cache: ImageCache, unreadable: list[dict[str, str]]
+) -> dict[str, Any]:
+    ids = [record.id for record in manifest.records]
+    reasons = {item["id"]: item["reason"] for item in unreadable}
+    dataset = study.make_dataset()
+    unlisted = dataset.unlisted(dataset.records())
+    return {
+        **describe_images(
+            ids, cache.headers()[manifest.rows], cache.statistics()[manifest.rows], reasons, study.preprocessing.size
+        ),
+        "unlisted": list(unlisted[:_MOST_UNLISTED]),
+        "unlisted_count": len(unlisted),
+    }
 
 
 def _describe_duplicates(manifest: Manifest, duplicates: Duplicates) -> dict[str, Any]:

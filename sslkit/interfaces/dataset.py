@@ -32,6 +32,13 @@ class Dataset(Plugin[ConfigT], ABC):
             sslkit.errors.DataError: if the source is missing or malformed; the message names file, line and column.
         """
 
+    def unlisted(self, records: Sequence[Record]) -> Sequence[str]:
+        """Return the images that lie among those of the records and that none of them names. Optional.
+
+        The audit tells of them, since a row may be missing; no pixel is read.
+        """
+        return ()
+
     def read(self, record: Record) -> bytes | npt.NDArray[np.uint8]:
         """Return one image: the bytes of an image file, or uint8 pixels (H, W, 3) or (H, W).
 

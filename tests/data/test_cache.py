@@ -12,6 +12,7 @@ from forking import warm_context
 from PIL import Image
 
 from sslkit.data.cache import ImageCache, Preprocessing, build_cache, content_key, default_cache_root
+from sslkit.data.image_statistics import STATISTICS
 from sslkit.errors import RunError
 
 SMALL = Preprocessing(8, "center")
@@ -197,3 +198,17 @@ def test_what_a_disk_refused_is_tried_again(images: CountedImages, tmp_path: Pat
     assert np.array_equal(again.open()[4], SMALL.apply((images.folder / "04.png").read_bytes()))
     assert images.reads().count("04.png") == 2
     assert images.reads().count("05.png") == 1
+
+
+def test_headers_and_statistics_of_every_image_are_kept(
+    images: CountedImages, tmp_path: Path, context: BaseContext
+) -> None:
+    (images.folder / "02.png").write_bytes(b"no image")
+    cache = build(images, tmp_path / "cache", context)
+    known = [row for row in range(NUM_IMAGES) if row != 2]
+    headers = cache.headers()
+    assert {tuple(header) for header in headers[known].tolist()} == {(b"PNG", b"RGB", 8)}
+    assert headers[2].item() == (b"", b"", 0)
+    assert np.isnan(cache.statistics()[2]).all()
+    heights = cache.statistics()[known, STATISTICS.index("height")]
+    assert heights.tolist() == [16 + row for row in known]

@@ -59,10 +59,15 @@ def test_a_label_is_asked_for_once() -> None:
 def test_an_unknown_label() -> None:
     message = (
         "the label 'midl' of image 'b' is none of the head's classes: 'midl' is no grade. Accepted: none, mild, "
-        "severe. The classes are 0 none, 1 mild, 2 severe."
+        "severe. The classes are 0 none, 1 mild, 2 severe. Leave the cell blank where an image has no label."
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         manifest(Record("a", label="mild"), Record("b", label="midl"), Record("c", label="midl"))
+
+
+def test_an_unknown_label_is_named_with_its_place() -> None:
+    with pytest.raises(DataError, match=r"^the label 'x' of image 'b' \(labels\.csv, line 3\) is none of"):
+        manifest(Record("a", label="mild"), Record("b", label="x", source="labels.csv, line 3"))
 
 
 def test_several_unknown_labels_are_listed() -> None:

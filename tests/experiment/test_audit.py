@@ -202,3 +202,12 @@ def test_the_photographs_that_fundus600_holds_twice_are_found(fundus600: Path) -
     assert audit.duplicates["near"] == []
     assert [conflict["grades"] for conflict in audit.duplicates["conflicts"]] == [[2, 3], [2, 3]]
     assert (audit.groups["given"], audit.groups["joined"]) == (300, 299)
+
+
+def test_the_kinds_of_images_and_the_odd_ones_are_told(audited: Path, copied: RunConfig) -> None:
+    images = json.loads((audited / "audit.json").read_text())["images"]
+    files = list(Path(copied.dataset.options["path"]).rglob("*.*"))
+    assert images["formats"] == {"PNG": sum(file.suffix == ".png" for file in files), "JPEG": 1}
+    assert images["bit_depths"] == {"8": len(files)}
+    assert (images["width"]["min"], images["width"]["max"]) == (40, 96)
+    assert (images["tiny"], images["constant"], images["unlisted"], images["unlisted_count"]) == ([], [], [], 0)

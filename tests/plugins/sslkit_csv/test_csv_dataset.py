@@ -143,8 +143,12 @@ def test_a_link_to_an_image_is_an_image(folder: Path) -> None:
             "line 3: not a valid table: unexpected end of data; look for a stray quote",
         ),
         ('image,label\n"a.png"x,1\n', {}, "line 2: not a valid table: ',' expected after '\"'"),
-        ("image,label\na.png,1\nb.png,1\na.png,2\n", {}, "line 4: the image 'a.png' stands in line 2 already"),
-        ("image,label\na.png,1\na,2\n", {}, "line 3: the image 'a' stands in line 2 already; keep one of the rows"),
+        (
+            "image,label\na.png,1\nb.png,1\na.png,2\n",
+            {},
+            "line 4: the image 'a.png' stands in line 2 already, with the label '1' there and '2' here",
+        ),
+        ("image,label\na.png,1\na,1\n", {}, "line 3: the image 'a' stands in line 2 already; keep one of the rows"),
         ("image,label\nimg/../../a.png,1\n", {}, r"line 2: 'img/../../a.png' leaves the images folder .*; set images"),
         ("image,label\n..\\a.png,1\n", {}, r"line 2: '../a.png' leaves the images folder"),
         (

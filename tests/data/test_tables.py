@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from sslkit.data.tables import read_table
 from sslkit.errors import DataError
-from sslkit_dicom.table import Row, read_labels
+
+
+def read_labels(path: Path, id_column: str | None, label_column: str) -> list[tuple[int, list[str]]]:
+    return list(read_table(path, {"id_column": id_column, "label_column": label_column}))
 
 
 def table(folder: Path, text: str | bytes) -> Path:
@@ -15,19 +19,19 @@ def table(folder: Path, text: str | bytes) -> Path:
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_what_spreadsheets_save(tmp_path: Path, delimiter: str, newline: str, mark: bytes) -> None:
     rows = [["uid", '"a, b; c"', "label"], ["1.2", "x", " 3 "], ["", "", ""], ["1.3", "y", ""]]
     text = newline.join(delimiter.join(row) for row in rows)
-    expected = [Row(2, "1.2", "3"), Row(4, "1.3", None)]
+    expected = [(2, ["1.2", "3"]), (4, ["1.3", ""])]
     assert read_labels(table(tmp_path, mark + text.encode()), None, "label") == expected
 
 
 def test_columns_are_found_by_name(tmp_path: Path) -> None:
     path = table(tmp_path, "site,grade,uid\nA,2,1.2\n")
-    assert read_labels(path, "uid", "grade") == [Row(2, "1.2", "2")]
-    assert read_labels(path, None, "grade") == [Row(2, "A", "2")]
+    assert read_labels(path, "uid", "grade") == [(2, ["1.2", "2"])]
+    assert read_labels(path, None, "grade") == [(2, ["A", "2"])]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +45,8 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
         ("uid,label\n1,2\n1,2,3\n", "line 3: 3 cells where the header has 2 columns; quote cells that hold ','"),
         ("uid,label\n,2\n", "line 2: the cell of column 'uid' is blank"),
         ('uid,label\n1,"2\n', "line 2: not a valid table: unexpected end of data; look for a stray quote"),
+        ("uid,label\n1,2\n".encode("utf-16"), "is UTF-16 text; save it as CSV in UTF-8"),
+        (b"PK\x03\x04rest", "is a spreadsheet or zip file, not text; save it as CSV in UTF-8"),
         ("uid,label\n1,mäßig\n".encode("latin-1"), "line 2: not UTF-8 text; save it as CSV in UTF-8"),
     ],
 )
@@ -55,3 +61,18 @@ def test_a_missing_table(tmp_path: Path) -> None:
         read_labels(tmp_path / "label.csv", None, "label")
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
         read_labels(tmp_path, None, "label")
+
+
+def test_lines_are_those_of_the_file_where_a_cell_holds_line_ends(tmp_path: Path) -> None:
+    path = table(tmp_path, 'uid,label,note\n1,2,"two\nlines"\n3,4,\n')
+    assert list(read_table(path, {"id_column": "uid"})) == [(2, ["1"]), (4, ["3"])]
+
+
+def test_messages_quote_no_cell(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        read_labels(table(tmp_path, "uid,label\n1,2\nSECRET,2,3\n"), "uid", "label")
+    assert "SECRET" not in str(caught.value)
+
+
+def test_a_given_delimiter_is_used(tmp_path: Path) -> None:
+    assert list(read_table(table(tmp_path, "a|b,c\n1|2\n"), {"x": "b,c"}, delimiter="|")) == [(2, ["2"])]
