@@ -117,9 +117,14 @@ def show_plan(plan: DryRun) -> None:
 def show_audit(audit: Audit) -> None:
     """Print what the audit of a data set found."""
     console = Console(highlight=False)
-    duplicates, groups = audit.duplicates, audit.groups
+    images, duplicates, groups = audit.images, audit.duplicates, audit.groups
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    counts = (_counts(images[key]) for key in ("formats", "modes", "bit_depths"))
+    sizes = (f"{images[key]['min']:.0f} to {images[key]['max']:.0f}" for key in ("width", "height"))
     for key, value in {
+        "images": "; ".join((*counts, f"{' x '.join(sizes)} px")),
+        "odd": f"{len(images['tiny'])} smaller than they are brought to, {len(images['constant'])} of one colour, "
+        f"{len(images['truncated'])} cut off, {images['unlisted_count']} without a row",
         "unreadable": str(len(audit.unreadable)),
         "duplicates": f"{len(duplicates['identical'])} sets identical, {len(duplicates['near'])} pairs near-identical "
         f"({duplicates['compared']} pairs compared, {duplicates['rejected']} refuted by their pixels)",
@@ -144,6 +149,10 @@ def show_audit(audit: Audit) -> None:
             )
     if audit.label_probe is not None and audit.label_probe["qwk"] is not None:
         console.print(f"Global statistics alone grade with QWK {audit.label_probe['qwk']:.3f}: the figure to beat.")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def show_result(result: RunResult) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PrivateAttr, field_validator
 
 from sslkit.config.base import ConfigPath, PluginConfig
+from sslkit.config.card import CardConfig
 
 Arm = Literal["pretrained", "scratch", "frozen", "knn", "imagenet"]
 Positive = Annotated[int, Field(ge=1)]
@@ -177,6 +178,7 @@ class RunConfig(PluginConfig):
     finetuning: FinetuningConfig = FinetuningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     compute: ComputeConfig = ComputeConfig()
+    card: CardConfig = CardConfig()
     _root: Path = PrivateAttr(default_factory=Path.cwd)
 
     @property

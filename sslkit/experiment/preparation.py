@@ -116,6 +116,7 @@ def describe(study: Study, prepared: Prepared, compute: Compute) -> dict[str, An
         "seed": study.config.seed,
         "versions": versions(),
         "git": git_state(study.config.root),
+        "card": study.config.card.model_dump(exclude_none=True),
         "plugins": [
             {
                 "kind": plugin.info.kind,

@@ -13,7 +13,7 @@ from sslkit.config.loading import read_toml
 from sslkit.errors import RunDirectoryError
 
 EXTENSIBLE = (
-    *("name", "compute", "images.cache", "images.on_unreadable"),
+    *("name", "card", "compute", "images.cache", "images.on_unreadable"),
     *("evaluation.largest_group", "evaluation.label_fractions", "evaluation.arms", "evaluation.repetitions"),
 )
 """Keys that may differ from those of a run that is gone on with: they add cells, or change no result."""

@@ -1,4 +1,4 @@
-"""Assembles the report and writes it: one HTML file that needs no network, and its figures as SVG beside it."""
+"""Assembles the report and writes it: one HTML file that needs no network; its figures and cards beside it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sslkit.files import write_text
-from sslkit.report.figures import Drawing, draw_confusion, draw_convergence, draw_pretraining, draw_scores
+from sslkit.report.cards import write_cards
+from sslkit.report.figures import (
+    Drawing,
+    draw_confusion,
+    draw_convergence,
+    draw_pretraining,
+    draw_reliability,
+    draw_scores,
+)
 from sslkit.report.markup import NOTHING, Markup, element, join
+from sslkit.report.page import page
 from sslkit.report.sections.audit import audit_section
 from sslkit.report.sections.opening import facts, headline, opening, title
+from sslkit.report.sections.pretraining import kept_epochs
 from sslkit.report.sections.provenance import data_section, provenance_section
-from sslkit.report.sections.scores import legend, recall_table, referable_table, score_table
+from sslkit.report.sections.scores import (
+    calibration_table,
+    legend,
+    recall_table,
+    referable_table,
+    score_table,
+)
 from sslkit.report.tables import Run, read_run
 from sslkit.report.text import plural, share
-from sslkit.report.theme import STYLE_SHEET
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""Content security policy: the page loads nothing and runs nothing, whatever a class or a file is called."""
 
 
 def write_report(run_directory: Path) -> Path:
-    """Write ``report/index.html`` and ``report/*.svg`` from the files of a run directory.
+    """Write ``report/index.html``, figures, model card and checklist from the files of a run directory.
 
     The same files give the same bytes. Each file is replaced whole or not at all.
 
@@ -35,16 +47,17 @@ def write_report(run_directory: Path) -> Path:
         sslkit.errors.RunDirectoryError: if the directory or one of its tables is missing or malformed.
     """
     run = read_run(run_directory)
-    page, drawings = _page(run)
+    text, drawings = _page(run)
     folder = run_directory / "report"
     for drawing in drawings:
         write_text(folder / f"{drawing.name}.svg", drawing.standalone)
     index = folder / "index.html"
-    write_text(index, page)
+    write_text(index, text)
     drawn = {f"{drawing.name}.svg" for drawing in drawings}
     for earlier in folder.glob("*.svg"):
         if earlier.name not in drawn:  # of arms or shares that the run has no more
             earlier.unlink()
+    write_cards(run)
     return index
 
 
@@ -56,36 +69,27 @@ def _page(run: Run) -> tuple[str, list[Drawing]]:
         ("pretraining", "Pretraining", _pretraining(run, drawings)),
         ("confusion", "Confusion", _confusion(run, drawings)),
         ("grades", "Grades", _grades(run)),
+        ("reliability", "Reliability", _reliability(run, drawings)),
         ("data", "Data", data_section(run)),
         ("audit", "Audit", audit_section(run)),
         ("provenance", "Provenance", provenance_section(run)),
     ]
     shown = [section for section in sections if section[2]]
     links = (element("li", element("a", name, href=f"#{id_}")) for id_, name, _ in shown)
-    head = join(
-        [
-            element("meta", charset="utf-8"),
-            element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-            element("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-            element("meta", name_="color-scheme", content="light dark"),
-            element("title", f"{title(run)} · sslkit report"),
-            element("style", Markup(STYLE_SHEET)),
-        ],
-        "\n",
-    )
     parts = [element("section", element("h2", name), content, id_=id_) for id_, name, content in shown]
     navigation = element("nav", element("ul", *links), aria_label="Sections")
     version = run.info.get("versions", {}).get("sslkit", "")
-    body = [
-        element("header", opening(run), facts(run), navigation),
-        element("main", join(parts, "\n")),
-        element(
-            "footer",
-            f"Made by sslkit {version} from the files of this run. The figures are also in this folder, as SVG.",
-        ),
-    ]
-    html = element("html", element("head", head), "\n", element("body", *body), lang="en")
-    return f"<!DOCTYPE html>\n{html}\n", drawings
+    footer = join(
+        [
+            f"Made by sslkit {version} from the files of this run. Beside it: ",
+            element("code", "model_card.html"),
+            ", a reporting checklist in ",
+            element("code", "checklist.html"),
+            ", and the figures as SVG.",
+        ]
+    )
+    header = join([opening(run), facts(run), navigation])
+    return page(f"{title(run)} · sslkit report", header, join(parts, "\n"), footer), drawings
 
 
 def _measured(run: Run, drawings: list[Drawing]) -> Markup:
@@ -118,7 +122,7 @@ def _pretraining(run: Run, drawings: list[Drawing]) -> Markup:
     parts = [element("p", "Loss and metrics of the pretext task by epoch; one line a pretraining.", class_="note")]
     for task, panels in tasks.items():
         drawings += panels
-        parts += [element("h3", task), _panels(panels)]
+        parts += [element("h3", task), _panels(panels), kept_epochs(run, task)]
     return join(parts)
 
 
@@ -143,6 +147,19 @@ def _grades(run: Run) -> Markup:
     if (table := referable_table(run)) is not None:
         parts += [element("h3", "Referable cases"), table]
     return join(parts)
+
+
+def _reliability(run: Run, drawings: list[Drawing]) -> Markup:
+    panels = draw_reliability(run)
+    if not panels:
+        return NOTHING
+    drawings += panels
+    note = (
+        "How often the predicted grade is right, by the probability that it was given; test images of all folds, the "
+        "area of a mark their number. On the dotted diagonal probabilities mean what they say; below it the network is "
+        "too sure of itself, above it not sure enough."
+    )
+    return join([element("p", note, class_="note"), legend(run), _panels(panels), calibration_table(run)])
 
 
 def _panels(drawings: Sequence[Drawing]) -> Markup:

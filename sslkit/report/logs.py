@@ -37,6 +37,26 @@ def read_confusion(run: Run, cells: Sequence[Cell]) -> tuple[list[list[int]], li
     return counts, missing
 
 
+def read_confidences(run: Run, cells: Sequence[Cell]) -> tuple[list[float], list[bool]]:
+    """Return the probability of each predicted class, and whether it was right, of several cells together.
+
+    Cells without a predictions.csv are left out.
+
+    Raises:
+        sslkit.errors.RunDirectoryError: if a predicted class has no probability.
+    """
+    confidences, right = [], []
+    for cell in cells:
+        path = run.directory / "cells" / cell.id / "predictions.csv"
+        for row in read_rows(path, ("target", "predicted")) if path.is_file() else ():
+            predicted = row.integer("predicted")
+            if f"p_{predicted}" not in row.values:
+                raise row.error(f"there is no column p_{predicted} for the predicted class {predicted}")
+            confidences.append(row.number(f"p_{predicted}"))
+            right.append(predicted == row.integer("target"))
+    return confidences, right
+
+
 def read_curve(path: Path) -> list[dict[str, float]]:
     """Read a metrics.jsonl: one mapping a line, without the values that are undefined; empty where there is no file.
 
@@ -59,6 +79,13 @@ def read_curve(path: Path) -> list[dict[str, float]]:
             raise RunDirectoryError(f"{path}, line {number}: {line.strip()!r} is not a JSON object. Run the job again.")
         curve.append({key: float(value) for key, value in values.items() if _is_finite(value)})
     return curve
+
+
+def read_kept_epoch(folder: Path) -> int | None:
+    """Return the epoch whose weights a pretraining has kept; None where it has not got that far."""
+    path = folder / "config.json"
+    epoch = json.loads(path.read_text(encoding="utf-8")).get("sslkit", {}).get("epoch") if path.is_file() else None
+    return epoch if isinstance(epoch, int) else None
 
 
 def _is_finite(value: object) -> bool:

@@ -6,7 +6,12 @@ from datetime import datetime
 
 UNDEFINED = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
-METRIC_NAMES = {"qwk": "QWK", "auroc": "AUROC", "referable_auroc": "referable AUROC"}
+METRIC_NAMES = {
+    "qwk": "QWK",
+    "auroc": "AUROC",
+    "referable_auroc": "referable AUROC",
+    "probe_qwk": "QWK of a linear probe",
+}
 
 
 def metric_name(metric: str) -> str:

@@ -193,7 +193,7 @@ def test_bytes_that_are_no_text() -> None:
 
 # Mistakes
 
-KEYS = "backbone, compute, dataset, evaluation, finetuning, head, images, name, pretext, pretraining, seed"
+KEYS = "backbone, card, compute, dataset, evaluation, finetuning, head, images, name, pretext, pretraining, seed"
 
 
 @pytest.mark.parametrize(

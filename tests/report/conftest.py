@@ -99,12 +99,14 @@ def write_run(
                         "test_images": 732,
                     }
                     row |= {"qwk": float(score), "accuracy": float(0.5 + 0.3 * score)}
+                    row |= {"ece": float(0.3 - 0.2 * score), "brier": float(0.9 - 0.5 * score)}
                     row |= {
                         f"recall_{k}": float(np.clip(score + rng.normal(0, 0.1), 0, 1)) for k in range(len(classes))
                     }
                     if referable:
                         row |= {
-                            f"referable_{m}": float(0.7 + 0.2 * score) for m in ("auroc", "sensitivity", "specificity")
+                            f"referable_{m}": float(0.7 + 0.2 * score)
+                            for m in ("auroc", "threshold", "sensitivity", "specificity")
                         }
                     row["cell"] = f"c{number}{round(1000 * fraction):04d}{fold}{repetition}"
                     if lost(row):
@@ -178,7 +180,9 @@ def _summaries(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         summary |= {"labels": _mean([row["labels"] for row in cells]), "qwk_min": min(scores, default=None)}
         summary |= {"qwk_mean": _mean(scores), "qwk_max": max(scores, default=None)}
         summary["qwk_sd"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
-        means = [key for key in cells[0] if key == "accuracy" or key.startswith(("recall_", "referable_"))]
+        means = [
+            key for key in cells[0] if key in ("accuracy", "ece", "brier") or key.startswith(("recall_", "referable_"))
+        ]
         summaries.append(summary | {f"{key}_mean": _mean([row[key] for row in cells]) for key in means})
     return summaries
 

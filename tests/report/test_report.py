@@ -19,6 +19,8 @@ from sslkit.errors import RunDirectoryError
 from sslkit.report import write_report
 
 MakeRun = Callable[..., Path]
+REFERABLE = ("auroc", "threshold", "sensitivity", "specificity")
+CARDS = ("model_card.html", "model_card.json", "checklist.html", "checklist.json")
 
 
 class Page(HTMLParser):
@@ -85,7 +87,7 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_returns_index_html_and_leaves_no_temporary_file(small_report: Path) -> None:
     assert small_report.parts[-3:] == ("run", "report", "index.html")
     names = {path.name for path in small_report.parent.iterdir()}
-    assert {name for name in names if not name.endswith(".svg")} == {"index.html"}
+    assert {name for name in names if not name.endswith(".svg")} == {"index.html", *CARDS}
     assert {
         "qwk-by-labels.svg",
         "convergence-5.svg",
@@ -115,7 +117,7 @@ def test_recall_and_referable_tables_hold_the_means_of_summary_csv(small_report:
     for row in table(small_report.parents[1] / "summary.csv"):
         share = f"{100 * float(row['fraction']):g} %"
         assert [share, *(f"{float(row[f'recall_{k}_mean']):.3f}" for k in range(5))] in page.rows
-        referable = [f"{float(row[f'referable_{name}_mean']):.3f}" for name in ("auroc", "sensitivity", "specificity")]
+        referable = [f"{float(row[f'referable_{name}_mean']):.3f}" for name in REFERABLE]
         assert [share, *referable] in page.rows
     assert "Positive: Moderate, Severe, Proliferate_DR. Negative: No_DR, Mild." in page.text
 
@@ -194,7 +196,7 @@ def test_page_is_self_contained_and_its_ids_are_unique(small_report: Path) -> No
 
 def test_figures_are_svg_that_stands_alone(small_report: Path) -> None:
     figures = sorted(small_report.parent.glob("*.svg"))
-    assert len(figures) == 1 + 2 + 2 + 4
+    assert len(figures) == 1 + 2 + 2 + 4 + 2
     for figure in figures:
         root = ElementTree.parse(figure).getroot()
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -207,7 +209,7 @@ def test_figures_are_svg_that_stands_alone(small_report: Path) -> None:
 def test_inline_figures_leave_their_colours_to_the_theme(small_report: Path) -> None:
     source = small_report.read_text(encoding="utf-8")
     figures = re.findall(r"<svg.*?</svg>", source, flags=re.DOTALL)
-    assert len(figures) == 1 + 9
+    assert len(figures) == 1 + 9 + 2
     for figure in figures:
         assert "currentColor" in figure or "var(--" in figure
         assert re.findall(r"#[0-9a-f]{6}\b", figure) == []
@@ -301,3 +303,79 @@ def test_figures_of_an_earlier_report_do_not_stay(make_run: Callable[..., Path])
 
     assert not (root / "report" / "convergence-3.svg").exists()
     assert (root / "report" / "notes.txt").exists()
+
+
+def test_reliability_is_drawn_from_the_predictions(small_report: Path) -> None:
+    # In these made-up predictions every predicted class has probability 0.8.
+    text = (small_report.parent / "reliability-5.svg").read_text(encoding="utf-8")
+    for pretext, arm in (("rotation", "pretrained"), ("", "scratch")):
+        right = []
+        for row in table(small_report.parents[1] / "results.csv"):
+            if (row["pretext"], row["arm"], row["fraction"]) == (pretext, arm, "0.05"):
+                path = small_report.parents[1] / "cells" / row["cell"] / "predictions.csv"
+                right += [line["target"] == line["predicted"] for line in table(path)]
+        assert f"{sum(right) / len(right):.2f} at 0.80" in text
+    for row in table(small_report.parents[1] / "summary.csv"):
+        means = [f"{float(row[name]):.3f}" for name in ("ece_mean", "brier_mean")]
+        assert [f"{100 * float(row['fraction']):g} %", *means] in Page(small_report).rows
+
+
+def test_a_probability_that_is_missing_is_told_by_its_line(make_run: MakeRun) -> None:
+    run = make_run(fractions=[1.0], folds=2)
+    path = next(run.glob("cells/*/predictions.csv"))
+    path.write_text(path.read_text().replace("p_0", "q_0").replace("p_1", "q_1"))
+    with pytest.raises(RunDirectoryError, match=r"predictions\.csv, line \d+: there is no column p_[01]"):
+        write_report(run)
+
+
+def test_intervals_of_test_sampling_are_called_that(make_run: MakeRun) -> None:
+    run = make_run(fractions=[1.0], folds=2)
+    path = run / "summary.csv"
+    rows = table(path)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], "ci_low", "ci_high"])
+        writer.writeheader()
+        writer.writerows([row | {"ci_low": "0.4", "ci_high": "0.6125"} for row in rows])
+    page = Page(write_report(run))
+    assert page.rows.count(["95 % interval, test sampling only", "0.400 to 0.613"]) == 2
+    assert "it says nothing of another training" in page.text
+
+
+def test_a_probe_of_the_representation_is_drawn_and_the_kept_epoch_told(make_run: MakeRun) -> None:
+    run = make_run(fractions=[1.0], folds=2)
+    for fold in ("0", "1"):
+        folder = run / "pretraining" / "rotation" / fold
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for line in lines:
+            line["probe_qwk"] = None if line["epoch"] % 10 else 0.2
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (folder / "config.json").write_text(json.dumps({"sslkit": {"epoch": 40 if fold == "0" else 20}}))
+    page = Page(write_report(run))
+    assert "Kept by the probe in place of the last epoch: 20 of 1." in page.text
+    assert len(list((run / "report").glob("pretraining-rotation-probe*.svg"))) == 1
+
+
+def test_what_kinds_of_images_there_are_is_told(make_run: MakeRun) -> None:
+    run = make_run(fractions=[1.0], folds=2)
+    spread = {"min": 1200.0, "median": 2000.0, "max": 3888.0}
+    audit = {
+        "images": {
+            **{"formats": {"JPEG": 2, "PNG": 1}, "modes": {"RGB": 3}, "bit_depths": {"8": 3}},
+            **{"width": spread, "height": spread, "aspect": {"min": 1.0, "median": 1.0, "max": 1.5}},
+            **{"tiny": ["<b>.png"], "constant": [], "truncated": []},
+            **{"unlisted": [f"{k}.png" for k in range(30)], "unlisted_count": 2000},
+        },
+        "duplicates": {"identical": [], "near": [], "compared": 3, "method": "hash", "conflicts": [], "rejected": 0},
+        "groups": {"given": 3, "joined": 3, "largest": 1, "with_several_grades": 0},
+        "classes": {},
+        "pretext_probes": {},
+        "label_probe": None,
+    }
+    (run / "audit.json").write_text(json.dumps(audit))
+    page = Page(write_report(run))
+    assert ["formats", "JPEG (2), PNG (1)"] in page.rows
+    assert ["width, px", "1,200 to 3,888, median 2,000"] in page.rows
+    assert "1 image smaller than the size they are brought to" in page.text
+    assert "<b>.png" in page.text
+    assert "2,000 images without a row in the table" in page.text
+    assert "and 1,980 more" in page.text

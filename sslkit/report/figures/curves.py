@@ -20,7 +20,7 @@ Curve = Mapping[float, float]
 """A metric by update or by epoch."""
 
 
-_NO_METRICS = ("epoch", "update", "learning_rate", "seconds")
+_NO_METRICS = ("epoch", "update", "learning_rate", "seconds", "data_seconds")
 """What a log tells of an epoch beside its loss and the task's metrics."""
 
 

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sslkit.report.markup import NOTHING, Markup, element, join
+from sslkit.report.sections.provenance import pairs_table
 from sslkit.report.sections.scores import scroll
 from sslkit.report.tables import Run
 from sslkit.report.text import count, number, plural
+
+_MOST_LISTED = 20
+"""Names that a list shows, at most."""
 
 
 def audit_section(run: Run) -> Markup:
     """Return what audit.json says; nothing where the run has none."""
     if not run.audit:
         return NOTHING
-    return join([*_leaks(run.audit), *_duplicates(run.audit["duplicates"], run.audit["groups"]), *_probes(run.audit)])
+    audit = run.audit
+    return join(
+        [
+            *_leaks(audit),
+            *_images(audit.get("images", {})),
+            *_duplicates(audit["duplicates"], audit["groups"]),
+            *_probes(audit),
+        ]
+    )
 
 
 def _leaks(audit: Mapping[str, Any]) -> Iterator[Markup]:
@@ -28,6 +40,46 @@ def _leaks(audit: Mapping[str, Any]) -> Iterator[Markup]:
                 'images.crop = "fundus" keeps the same circle of every image.'
             )
             yield element("div", element("p", element("strong", text)), class_="banner alarm", role="note")
+
+
+def _images(images: Mapping[str, Any]) -> Iterator[Markup]:
+    if not images:
+        return
+    yield element("h3", "Images")
+    kinds = [
+        (name, ", ".join(f"{value} ({count(number)})" for value, number in images[key].items()))
+        for name, key in (("formats", "formats"), ("modes", "modes"), ("bits a channel", "bit_depths"))
+    ]
+    spreads = [
+        (name, _spread(images[key], digits))
+        for name, key, digits in (
+            ("width, px", "width", 0),
+            ("height, px", "height", 0),
+            ("width by height", "aspect", 2),
+        )
+    ]
+    yield pairs_table([*kinds, *spreads])
+    for key, what in (
+        ("tiny", "smaller than the size they are brought to"),
+        ("constant", "of one colour"),
+        ("truncated", "cut off, and left out"),
+    ):
+        yield from _listed(images[key], len(images[key]), what)
+    yield from _listed(images["unlisted"], images["unlisted_count"], "without a row in the table")
+
+
+def _spread(values: Mapping[str, float], digits: int) -> str:
+    low, middle, high = (f"{values[key]:,.{digits}f}" for key in ("min", "median", "max"))
+    return f"{low} to {high}, median {middle}"
+
+
+def _listed(names: Sequence[str], total: int, what: str) -> Iterator[Markup]:
+    if not total:
+        return
+    items = [element("li", element("code", name)) for name in names[:_MOST_LISTED]]
+    if total > len(items):
+        items.append(element("li", f"and {count(total - len(items))} more"))
+    yield element("details", element("summary", f"{plural(total, 'image')} {what}"), element("ul", *items))
 
 
 def _duplicates(duplicates: Mapping[str, Any], groups: Mapping[str, Any]) -> Iterator[Markup]:

@@ -16,7 +16,9 @@ def data_section(run: Run) -> Markup:
     pairs = [(name, count(data[name])) for name in ("images", "labelled", "groups") if data.get(name) is not None]
     if data.get("hash"):
         pairs.append(("content hash", str(data["hash"])))
-    parts = [_pairs(pairs)] if pairs else []
+    if data.get("splits_hash"):
+        pairs.append(("splits.json, SHA-256", str(data["splits_hash"])))
+    parts = [pairs_table(pairs)] if pairs else []
     if counts := data.get("class_counts"):
         parts.append(_class_counts(run.class_names, [int(c) for c in counts]))
     if missing := run.info.get("missing_classes", []):
@@ -53,9 +55,11 @@ def provenance_section(run: Run) -> Markup:
     info = run.info
     pairs = [("seed", str(info["seed"]))] if "seed" in info else []
     pairs += [(name, moment(str(info[name]))) for name in ("started", "finished") if info.get(name)]
+    if git := info.get("git"):
+        pairs.append(("git commit", f"{git['commit']}{' with changes' if git['changed'] else ''}"))
     pairs += [(f"{name} version", str(version)) for name, version in info.get("versions", {}).items()]
     pairs += [(str(name).replace("_", " "), str(value)) for name, value in info.get("hardware", {}).items()]
-    parts = [_pairs(pairs)]
+    parts = [pairs_table(pairs)]
     if plugins := info.get("plugins", []):
         columns = ("kind", "name", "distribution", "version")
         head = element("thead", element("tr", *(element("th", name, scope="col", class_="text") for name in columns)))
@@ -66,7 +70,7 @@ def provenance_section(run: Run) -> Markup:
         parts += [element("h3", "Plugins"), scroll(element("table", head, element("tbody", *rows)), label="Plugins")]
     if timings := info.get("timings", {}):
         times = [(str(name), duration(float(seconds))) for name, seconds in timings.items()]
-        parts += [element("h3", "Times"), _pairs(times)]
+        parts += [element("h3", "Times"), pairs_table(times)]
     return join([*parts, _config(run.config)])
 
 
@@ -101,6 +105,7 @@ def _config(text: str | None) -> Markup:
     return element("details", element("summary", "Configuration (config.toml)"), box)
 
 
-def _pairs(pairs: Iterable[tuple[str, str]]) -> Markup:
+def pairs_table(pairs: Iterable[tuple[str, str]]) -> Markup:
+    """Return a table of names and values."""
     rows = (element("tr", element("th", name, scope="row"), element("td", value)) for name, value in pairs)
     return element("div", element("table", element("tbody", *rows), class_="pairs"), class_="scroll")
