@@ -126,6 +126,8 @@ def _work(job: Job, pipe: Connection, slot: int) -> None:
     from threadpoolctl import threadpool_info, threadpool_limits
 
     os.environ["SSLKIT_WORKER"] = str(slot)
+    # For libraries that the job loads; those that are loaded already are told below.
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(_THREADS)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
     signal.signal(signal.SIGTERM, _leave)
     torch.set_num_threads(_THREADS)

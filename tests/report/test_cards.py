@@ -80,8 +80,9 @@ def test_what_the_configuration_states_is_quoted(make_run: MakeRun, key: str) ->
 def test_what_is_doubtful_stands_among_the_caveats(make_run: MakeRun) -> None:
     probe = {"region": "border", "accuracy": 1.0, "low": 1.0, "high": 1.0, "chance": 0.25, "leak": True, "images": 9}
     run = make_run(fractions=[1.0], folds=2, info={"failed_jobs": [{"job": "cells/x", "reason": "y"}]})
+    conflict = {"images": ["a", "b"], "grades": [0, 2]}
     audit = {
-        "duplicates": {"identical": [], "near": [], "compared": 1, "method": "", "conflicts": [{}]},
+        "duplicates": {"identical": [], "near": [], "compared": 1, "method": "", "conflicts": [conflict]},
         "groups": {"given": 3, "joined": 2, "largest": 2, "with_several_grades": 1},
         "pretext_probes": {"rotation": [probe]},
         "label_probe": {"qwk": 0.321, "auroc": None},

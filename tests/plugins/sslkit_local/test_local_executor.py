@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from forking import warm_context
-from jobs import Fail, Note, TakeThreads, Tell, Wait
+from jobs import Fail, LoadLibraries, Note, TakeThreads, Tell, Wait
 
 from sslkit import Job, JobObserver, PluginConfig
 from sslkit_local import Local, sslkit_executors
@@ -97,6 +97,11 @@ def test_a_job_that_takes_more_threads_fails_before_its_result_stands(tmp_path: 
     assert heard.all("failed") == {"greedy"}
     assert heard.reasons["greedy"].startswith("a plugin computes in 3 threads where a job has 1")
     assert not (tmp_path / "result").exists()
+
+
+def test_libraries_that_a_job_loads_keep_to_one_thread() -> None:
+    heard = run([LoadLibraries("a")])
+    assert (heard.reasons, heard.all("finished")) == ({}, {"a"})
 
 
 def test_no_more_jobs_run_at_a_time_than_workers(tmp_path: Path) -> None:
