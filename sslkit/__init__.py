@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sslkit.api import doctor, plan, predict, run
+    from sslkit.api import bench, doctor, plan, predict, run
     from sslkit.config.base import ConfigPath, PluginConfig
     from sslkit.config.loading import load_config, parse_config
     from sslkit.data.normalization import normalize
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "sslkit.api": ("doctor", "plan", "predict", "run"),
+    "sslkit.api": ("bench", "doctor", "plan", "predict", "run"),
     "sslkit.config.base": ("ConfigPath", "PluginConfig"),
     "sslkit.config.loading": ("load_config", "parse_config"),
     "sslkit.data.normalization": ("normalize",),
@@ -83,6 +83,7 @@ __all__ = [
     "TaskContext",
     "Views",
     "__version__",
+    "bench",
     "build_registry",
     "doctor",
     "hookimpl",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sslkit.config import RunConfig, load_config, parse_config
 from sslkit.experiment.audit import Audit
+from sslkit.experiment.bench import Bench
+from sslkit.experiment.bench import bench as measure
+from sslkit.experiment.bench import estimate as measured
 from sslkit.experiment.dry_run import DryRun, plan_run
 from sslkit.experiment.prediction import GradedImage, Predictor
 from sslkit.experiment.running import RunResult, examine, execute_run
@@ -96,6 +99,38 @@ def doctor(
     return examine(_checked(config, overrides), registry or build_registry(), observer)
 
 
+def bench(
+    config: ConfigLike,
+    *,
+    overrides: Iterable[str] = (),
+    seconds: float = 10.0,
+    registry: Registry | None = None,
+    told: Callable[[str], None] = lambda stage: None,
+) -> Bench:
+    """Measure each stage of a run on this machine, through the code that the run uses, and estimate the whole.
+
+    Args:
+        config: what would be run.
+        overrides: ``KEY=VALUE`` each.
+        seconds: for each stage, about.
+        registry: the plugins; by default those that are installed.
+        told: called with the name of each stage as it begins.
+
+    Raises:
+        sslkit.errors.UsageError: if configuration or data cannot be used.
+    """
+    return measure(_checked(config, overrides), registry or build_registry(), seconds, told)
+
+
+def estimate(config: ConfigLike, *, overrides: Iterable[str] = (), registry: Registry | None = None) -> Bench:
+    """Return what [bench][sslkit.bench] last measured of a configuration on this machine, or measure it in haste.
+
+    Raises:
+        sslkit.errors.UsageError: if configuration or data cannot be used.
+    """
+    return measured(_checked(config, overrides), registry or build_registry())
+
+
 def predict(
     run_directory: str | Path,
     images: Iterable[str | Path],
@@ -116,7 +151,7 @@ def predict(
     Raises:
         sslkit.errors.RunDirectoryError: if there is no such run, or it does not keep the arm's models.
     """
-    predictor = Predictor(Path(run_directory), registry or build_registry(), arm, pretext)
+    predictor = Predictor.from_run(Path(run_directory), registry or build_registry(), arm, pretext)
     return predictor.predict(Path(path) for path in images)
 
 

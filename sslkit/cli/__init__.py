@@ -7,6 +7,7 @@ import sys
 import click
 
 from sslkit import __version__
+from sslkit.cli.bench import bench
 from sslkit.cli.config import config
 from sslkit.cli.doctor import doctor
 from sslkit.cli.plugins import plugins
@@ -27,7 +28,7 @@ def cli() -> None:
     """
 
 
-for command in (run, doctor, predict, report, plugins, config):
+for command in (run, doctor, bench, predict, report, plugins, config):
     cli.add_command(command)
 
 

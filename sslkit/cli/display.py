@@ -14,6 +14,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from sslkit.experiment.audit import Audit
+    from sslkit.experiment.bench import Bench
     from sslkit.experiment.dry_run import DryRun
     from sslkit.experiment.prediction import GradedImage
     from sslkit.experiment.running import RunResult
@@ -111,7 +112,48 @@ def show_plan(plan: DryRun) -> None:
     console.print(table)
     for sentence in plan.missing_classes:
         console.print(f"note: {escape(sentence)}")
+    if plan.bench is None:
+        console.print("How long it will take on this machine: sslkit bench CONFIG")
+    else:
+        console.print(f"As measured by 'sslkit bench': {_estimate(plan.bench)}.")
     console.print("Nothing was computed.")
+
+
+def show_bench(bench: Bench) -> None:
+    """Print what was measured, and what a run will take."""
+    console = Console(highlight=False)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    rows = {"decoding": f"{bench.ingest['images_per_s']:,.1f} images/s"}
+    if bench.pretraining:
+        rows["pretraining"] = (
+            f"{bench.pretraining['views_per_s']:,.1f} views/s, {bench.pretraining['data_time_share']:.1%} of the time "
+            "for data"
+        )
+    rows["cells"] = f"{bench.cells['per_hour']:,.1f} an hour"
+    rows["prediction"] = f"{bench.predict['images_per_s']:,.1f} images/s"
+    rows["a whole run"] = _estimate(bench)
+    for key, value in rows.items():
+        table.add_row(key, escape(value))
+    console.print(table)
+
+
+def show_estimate(bench: Bench) -> None:
+    """Print what a run will take."""
+    console = Console(highlight=False)
+    console.print(
+        f"A run: {bench.estimate['pretrainings']:.0f} pretrainings and {bench.estimate['cells']:.0f} cells; "
+        f"{_estimate(bench)}."
+    )
+
+
+def _estimate(bench: Bench) -> str:
+    estimate = bench.estimate
+    hours = estimate["hours"]
+    span = f"{60 * hours:.1f} minutes" if hours < 1 else f"{hours:.1f} hours"
+    return (
+        f"about {span} for {estimate['jobs']:.0f} jobs, {estimate['workers']:.0f} at a time, and "
+        f"{estimate['disk_gib']:.2f} GiB of disk"
+    )
 
 
 def show_audit(audit: Audit) -> None:

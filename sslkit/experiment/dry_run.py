@@ -9,6 +9,7 @@ import numpy as np
 
 from sslkit.config import RunConfig
 from sslkit.engine.precision import Compute, resolve_compute
+from sslkit.experiment.bench import Bench, kept_bench
 from sslkit.experiment.environment import num_workers
 from sslkit.experiment.plan import cell_coordinates, draw_splits, make_manifest, pretraining_folds, resolve
 from sslkit.experiment.run_directory import RunDirectory, check_directory
@@ -31,6 +32,7 @@ class DryRun:
         compute: device and precision.
         workers: jobs at a time.
         missing_classes: folds and shares that lack a class, a sentence each.
+        bench: what was measured of this configuration on this machine; None where nothing was.
     """
 
     output: Path
@@ -44,6 +46,7 @@ class DryRun:
     compute: Compute
     workers: int
     missing_classes: list[str]
+    bench: Bench | None
 
 
 def plan_run(config: RunConfig, output: Path, registry: Registry) -> DryRun:
@@ -72,4 +75,5 @@ def plan_run(config: RunConfig, output: Path, registry: Registry) -> DryRun:
         compute=compute,
         workers=num_workers(config.compute.workers, compute),
         missing_classes=splits.missing_classes(names, evaluation.label_fractions),
+        bench=kept_bench(study, compute),
     )

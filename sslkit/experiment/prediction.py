@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import csv
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ from torch import nn
 
 from sslkit.config import RunConfig
 from sslkit.config.loading import parse_config, read_toml
+from sslkit.data.cache import Preprocessing
 from sslkit.engine.networks import Encoder, call_with_seed, evaluation_mode, to_compute
 from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.engine.weights import load_state, read_weights
 from sslkit.errors import DataError, RunDirectoryError, did_you_mean
+from sslkit.experiment.environment import available_cores
 from sslkit.experiment.plan import Study, resolve
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.interfaces import DownstreamHead
@@ -48,41 +52,64 @@ class GradedImage:
 
 
 class Predictor:
-    """The models of a run, one a fold, whose logits are averaged.
+    """Models whose logits are averaged; a run has one a fold.
 
     Args:
-        run_directory: a run that has finished.
-        registry: the installed plugins.
-        arm: whose models to use; by default ``pretrained``, or the first arm that keeps models.
-        pretext: of which pretext task; needed only where the run has several.
-
-    Raises:
-        RunDirectoryError: if there is no such run, or it does not keep a model of the arm for every fold.
+        preprocessing: what the models' training images went through.
+        models: encoders and heads, in eval mode or not.
+        head: decodes the averaged logits.
+        compute: device and precision.
     """
 
     def __init__(
-        self, run_directory: Path, registry: Registry, arm: str | None = None, pretext: str | None = None
+        self,
+        preprocessing: Preprocessing,
+        models: Sequence[tuple[Encoder, DownstreamHead[Any]]],
+        head: DownstreamHead[Any],
+        compute: Compute,
     ) -> None:
+        self.preprocessing, self.models, self.head, self.compute = preprocessing, models, head, compute
+
+    @classmethod
+    def from_run(
+        cls, run_directory: Path, registry: Registry, arm: str | None = None, pretext: str | None = None
+    ) -> Predictor:
+        """Return the models of a run.
+
+        Args:
+            run_directory: a run that has finished.
+            registry: the installed plugins.
+            arm: whose models to use; by default ``pretrained``, or the first arm that keeps models.
+            pretext: of which pretext task; needed only where the run has several.
+
+        Raises:
+            RunDirectoryError: if there is no such run, or it does not keep a model of the arm for every fold.
+        """
         directory = RunDirectory(run_directory)
         config = load_run_config(directory)
         study = resolve(config, registry)
         # Not the run's own device, which this machine may not have.
-        self.compute = resolve_compute("auto", config.compute.precision, False)
-        self.preprocessing = study.preprocessing
+        compute = resolve_compute("auto", config.compute.precision, False)
         folders = _model_folders(directory, config.evaluation.folds, arm, pretext)
-        self.models = [_load_model(study, folder, self.compute) for folder in folders]
-        self.head = _average_decoding([head for _, head in self.models], folders)
+        models = [_load_model(study, folder, compute) for folder in folders]
+        return cls(study.preprocessing, models, _average_decoding([head for _, head in models], folders), compute)
 
     def predict(self, paths: Iterable[Path]) -> Iterator[GradedImage]:
-        """Yield an answer for each image file, in order and in constant memory."""
-        batch: list[tuple[str, npt.NDArray[np.uint8] | str]] = []
-        for path in paths:
-            batch.append((str(path), self._read(path)))
-            if len(batch) == _BATCH:
-                yield from self._grade(batch)
-                batch = []
-        if batch:
-            yield from self._grade(batch)
+        """Yield an answer for each image file, in order and in constant memory.
+
+        While the models look at one batch, threads decode the next.
+        """
+        paths = iter(paths)
+        with ThreadPoolExecutor(available_cores()) as pool:
+
+            def begin() -> list[tuple[str, Future[npt.NDArray[np.uint8] | str]]]:
+                return [(str(path), pool.submit(self._read, path)) for path in islice(paths, _BATCH)]
+
+            batch = begin()
+            while batch:
+                following = begin()
+                yield from self._grade([(name, image.result()) for name, image in batch])
+                batch = following
 
     def _read(self, path: Path) -> npt.NDArray[np.uint8] | str:
         try:

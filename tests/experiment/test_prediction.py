@@ -34,7 +34,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_one_fold_grades_as_its_cell_did(tiny_run: RunResult, photographs: dict[str, Path]) -> None:
-    predictor = Predictor(tiny_run.directory.root, sslkit.build_registry())
+    predictor = Predictor.from_run(tiny_run.directory.root, sslkit.build_registry())
     predictor.models = predictor.models[:1]
     cell = next(
         row for row in results(tiny_run) if (row["arm"], row["fraction"], row["fold"]) == ("pretrained", "1.0", "0")
@@ -51,7 +51,7 @@ def test_one_fold_grades_as_its_cell_did(tiny_run: RunResult, photographs: dict[
 
 
 def test_folds_are_averaged_over_their_logits(tiny_run: RunResult, photographs: dict[str, Path]) -> None:
-    predictor = Predictor(tiny_run.directory.root, sslkit.build_registry())
+    predictor = Predictor.from_run(tiny_run.directory.root, sslkit.build_registry())
     path = next(iter(photographs.values()))
     pixels = torch.from_numpy(predictor.preprocessing.apply(path.read_bytes()))[None].permute(0, 3, 1, 2)
 

@@ -65,7 +65,6 @@ def model_card(facts: Facts) -> list[Section]:
             "Results",
             [
                 ("scores", facts.performance()),
-                ("differences to training from scratch", facts.intervals()),
                 ("figure to beat", facts.to_beat()),
             ],
         ),

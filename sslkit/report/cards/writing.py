@@ -10,8 +10,9 @@ from sslkit.files import write_json, write_text
 from sslkit.report.cards.checklist import Answer, checklist
 from sslkit.report.cards.facts import NO_DEVICE, NOT_PROVIDED, Facts
 from sslkit.report.cards.model_card import Section, model_card
-from sslkit.report.markup import Markup, element, join
+from sslkit.report.markup import NOTHING, Markup, element, join
 from sslkit.report.page import page
+from sslkit.report.sections.scores import score_table
 from sslkit.report.tables import Run
 
 
@@ -38,7 +39,12 @@ def _model_card_page(facts: Facts, sections: list[Section]) -> str:
         ]
     )
     parts = [
-        element("section", element("h2", title), element("div", _table(entries), class_="scroll"))
+        element(
+            "section",
+            element("h2", title),
+            element("div", _table(entries), class_="scroll"),
+            score_table(facts.run) if title == "Results" and facts.run.cells else NOTHING,
+        )
         for title, entries in sections
     ]
     return page(f"{name} · model card", header, join(parts, "\n"), _footer())

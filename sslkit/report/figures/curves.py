@@ -113,6 +113,8 @@ def _pretraining(
             _plot(axes, curve, style, None, width=1.1, alpha=0.75)
         axes.set(xlabel="epoch", ylabel=title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if all(len(curve) == 1 for curve in curves.values()):
+            axes.set_xlim(0, 2)  # around a single epoch the axis would count in hundredths
         if alone:
             axes.set_title(f"Pretraining: {task}", fontsize=12, loc="left")
 

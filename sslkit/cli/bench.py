@@ -1,0 +1,28 @@
+"""``sslkit bench``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example: sslkit bench examples/dr_rotation.toml --json")
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration.")
+@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.1), help="Time for each stage.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
+def bench(config: Path, overrides: tuple[str, ...], seconds: float, as_json: bool) -> None:
+    """Measure each stage of a run on this machine and these images, and say what the whole run will take."""
+    from sslkit import api
+    from sslkit.cli.display import show_bench
+
+    found = api.bench(
+        config, overrides=overrides, seconds=seconds, told=lambda stage: click.echo(f"{stage} ...", err=True)
+    )
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+    else:
+        show_bench(found)

@@ -1,0 +1,176 @@
+"""Measures each stage of a run on this machine and these images, through the code that the run uses."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sslkit.config import RunConfig
+from sslkit.data.cache import default_cache_root
+from sslkit.data.manifest import Manifest
+from sslkit.engine.networks import call_with_seed
+from sslkit.engine.precision import Compute, resolve_compute
+from sslkit.experiment.cell import FROZEN_ARMS, CellJob
+from sslkit.experiment.environment import hardware, num_workers
+from sslkit.experiment.features import FeaturesJob
+from sslkit.experiment.plan import Study, draw_splits, make_jobs, make_manifest, resolve
+from sslkit.experiment.pretraining import PretrainingJob
+from sslkit.experiment.recipe import Recipe, digest, versions
+from sslkit.experiment.schedule import makespan
+from sslkit.experiment.stages import time_cells, time_ingest, time_prediction, time_pretraining
+from sslkit.files import write_json
+from sslkit.interfaces import Job
+from sslkit.registry import Registry
+
+_HASTE = 2.0
+"""Seconds for each stage where nobody asked for a measurement but for an estimate."""
+
+_STARTUP = 0.3
+"""Seconds from the start of a job to its first update, where processes are forked."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What was measured, and what a whole run will take; times in seconds but for ``hours``.
+
+    Attributes:
+        ingest: ``images_per_s``.
+        pretraining: ``views_per_s`` of all workers together, ``data_time_share`` of the time of an epoch; empty where
+            nothing is pretrained.
+        cells: ``per_hour``, of all workers together; ``updates_per_s`` and ``features_per_s`` of one.
+        predict: ``images_per_s``, decoding included, with the models of all folds.
+        estimate: ``hours`` in all and of each stage, ``disk_gib``, ``jobs``, ``pretrainings`` and ``cells``
+            among them, and ``workers``.
+        hardware: what it was measured on.
+    """
+
+    ingest: dict[str, float]
+    pretraining: dict[str, float]
+    cells: dict[str, float]
+    predict: dict[str, float]
+    estimate: dict[str, float]
+    hardware: dict[str, Any]
+
+
+def bench(
+    config: RunConfig, registry: Registry, seconds: float = 10.0, told: Callable[[str], None] = lambda stage: None
+) -> Bench:
+    """Measure every stage for about so many seconds, and keep the answer for [kept_bench][sslkit.experiment.bench].
+
+    Args:
+        config: the run to be measured.
+        registry: the installed plugins.
+        seconds: for each stage.
+        told: called with each stage as it begins.
+
+    Raises:
+        UsageError: if configuration or data cannot be used.
+        RunError: if a job fails.
+    """
+    study = resolve(config, registry)
+    compute = resolve_compute(config.compute.device, config.compute.precision, config.compute.compile)
+    workers = num_workers(config.compute.workers, compute)
+    manifest = make_manifest(study)
+    splits = draw_splits(study, manifest)
+    with tempfile.TemporaryDirectory(prefix="sslkit-bench-") as folder:
+        told("ingest")
+        recipe, ingest_rate = time_ingest(study, manifest, compute, Path(folder))
+        jobs = make_jobs(study, _whole(recipe, manifest), manifest, splits)
+        told("pretraining")
+        pretraining = time_pretraining(study, recipe, workers, seconds) if jobs.pretrainings else {}
+        told("cells")
+        update, features = time_cells(study, recipe, jobs.cells, workers, seconds)
+        told("predict")
+        predict_rate = time_prediction(study, recipe, seconds)
+
+    def length(job: Job) -> float:
+        if isinstance(job, PretrainingJob):
+            images = job.recipe.pretraining.epochs * len(job.rows)
+            return _STARTUP + images * pretraining["views_per_image"] * workers / pretraining["views_per_s"]
+        if isinstance(job, FeaturesJob):
+            return _STARTUP + len(job.rows) / features
+        return _STARTUP + (_cell_seconds(job, update, features) if isinstance(job, CellJob) else 0.0)
+
+    everything: list[Job] = [*jobs.pretrainings, *jobs.features, *jobs.cells]
+    trained = [cell for cell in jobs.cells if cell.arm not in FROZEN_ARMS] or jobs.cells
+    mean_cell = statistics.fmean(map(length, trained))
+    ingest_hours = len(manifest) / ingest_rate / 3600
+    job_hours = makespan(everything, workers, length) / 3600
+    found = Bench(
+        ingest={"images_per_s": ingest_rate},
+        pretraining=pretraining,
+        cells={"per_hour": workers * 3600 / mean_cell, "updates_per_s": 1 / update, "features_per_s": features},
+        predict={"images_per_s": predict_rate},
+        estimate={
+            "hours": ingest_hours + job_hours,
+            "ingest_hours": ingest_hours,
+            "jobs_hours": job_hours,
+            "disk_gib": _disk_gib(study, manifest, jobs.pretrainings, jobs.cells),
+            "jobs": len(everything),
+            "pretrainings": len(jobs.pretrainings),
+            "cells": len(jobs.cells),
+            "workers": workers,
+        },
+        hardware=hardware(compute),
+    )
+    path = _kept_path(study, compute)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"images": len(manifest), **asdict(found)})
+    return found
+
+
+def estimate(config: RunConfig, registry: Registry) -> Bench:
+    """Return what was last measured of a configuration on this machine, or measure it in haste.
+
+    Raises:
+        UsageError: if configuration or data cannot be used.
+        RunError: if a job fails.
+    """
+    compute = resolve_compute(config.compute.device, config.compute.precision, config.compute.compile)
+    return kept_bench(resolve(config, registry), compute) or bench(config, registry, seconds=_HASTE)
+
+
+def kept_bench(study: Study, compute: Compute) -> Bench | None:
+    """Return what [bench][sslkit.experiment.bench.bench] last measured of this configuration; None where it did not."""
+    path = _kept_path(study, compute)
+    if not path.exists():
+        return None
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return Bench(**{name: kept[name] for name in Bench.__annotations__})
+
+
+def _kept_path(study: Study, compute: Compute) -> Path:
+    tables = {key: value for key, value in study.resolved().items() if key not in ("name", "seed", "card")}
+    root = study.config.images.cache or default_cache_root()
+    return root / "bench" / f"{digest([tables, versions(), hardware(compute)])}.json"
+
+
+def _whole(recipe: Recipe, manifest: Manifest) -> Recipe:
+    """Return a recipe for the run's own jobs, which are counted and not carried out."""
+    ids = tuple(record.id for record in manifest.records)
+    return replace(recipe, grades=manifest.grades, ids=ids, groups=ids)
+
+
+def _cell_seconds(cell: CellJob, update: float, features: float) -> float:
+    settings = cell.recipe.finetuning
+    if cell.arm in FROZEN_ARMS:
+        return 0.0
+    head = min(settings.head_updates * settings.batch_size, 8 * len(cell.training_rows))
+    forward = (head + settings.evaluations * len(cell.test_rows)) / features
+    return forward + (settings.updates - settings.head_updates) * update
+
+
+def _disk_gib(
+    study: Study, manifest: Manifest, pretrainings: Sequence[PretrainingJob], cells: Sequence[CellJob]
+) -> float:
+    """Return what cache and run directory take: images, weights (checkpoints are three times as large), models."""
+    network = call_with_seed(0, study.backbone.make().build)
+    weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    images = len(manifest) * study.config.images.size**2 * 3
+    kept = sum(cell.keeps_model for cell in cells)
+    return float(images + weights * (4 * len(pretrainings) + kept)) / 2**30
