@@ -23,6 +23,7 @@ import PIL
 from sslkit.data.cropping import crop_and_resize
 from sslkit.data.image_statistics import STATISTICS, STATISTICS_SIDE, global_statistics
 from sslkit.data.reading import DecodedImage, read_image
+from sslkit.data.retina import retina_box
 from sslkit.errors import DataError, RunError
 from sslkit.files import write_json
 from sslkit.interfaces import Dataset
@@ -48,23 +49,26 @@ class Preprocessing:
         Raises:
             DataError: if the image cannot be read, or the crop finds nothing in it.
         """
-        return self.shape(self.read(content))
+        return self.look(content)[0]
 
-    def read(self, content: bytes | npt.NDArray[np.uint8]) -> DecodedImage:
-        """Decode an image, at no more than the resolution that its crop and its statistics need.
-
-        Raises:
-            DataError: if the image cannot be read.
-        """
-        return read_image(content, at_least=max(2 * self.size, STATISTICS_SIDE))
-
-    def shape(self, image: DecodedImage) -> npt.NDArray[np.uint8]:
-        """Crop and resize a decoded image to uint8 (size, size, 3).
+    def look(
+        self, content: bytes | npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.uint8], DecodedImage, dict[str, float]]:
+        """Decode an image once, and return what is stored of it, the image, and its global statistics.
 
         Raises:
-            DataError: if the crop finds nothing in it.
+            DataError: if the image cannot be read, or the crop finds nothing in it.
         """
-        return crop_and_resize(image.pixels, self.crop, self.size)
+        image = read_image(content, at_least=max(2 * self.size, STATISTICS_SIDE))
+        try:
+            retina = retina_box(image.pixels)
+        except DataError:
+            if self.crop == "fundus":
+                raise
+            retina = None
+        stored = crop_and_resize(image.pixels, self.crop, self.size, retina)
+        num_bytes = len(content) if isinstance(content, bytes) else math.nan
+        return stored, image, global_statistics(image, num_bytes, retina)
 
 
 @dataclass(frozen=True)
@@ -233,10 +237,8 @@ def _decode_chunk(
     for row, record in enumerate(records, start):
         try:
             content = dataset.read(record)
-            image = preprocessing.read(content)
-            images[row] = preprocessing.shape(image)
-            num_bytes = len(content) if isinstance(content, bytes) else math.nan
-            statistics[row] = list(global_statistics(image, num_bytes).values())
+            images[row], image, found = preprocessing.look(content)
+            statistics[row] = list(found.values())
             headers[row] = (image.format, image.mode, image.bits)
         except (DataError, OSError) as error:
             # A disk or a network may answer the next time; a damaged image stays damaged.

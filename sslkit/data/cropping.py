@@ -23,7 +23,9 @@ MASK_RADIUS = 0.48
 """Radius of the circle as a share of the square's side: a little inside, for the rim of a retina is soft."""
 
 
-def crop_and_resize(pixels: npt.NDArray[np.uint8], crop: Crop, size: int) -> npt.NDArray[np.uint8]:
+def crop_and_resize(
+    pixels: npt.NDArray[np.uint8], crop: Crop, size: int, box: Box | None = None
+) -> npt.NDArray[np.uint8]:
     """Cut a square out of an image and resize it, with antialiasing.
 
     Args:
@@ -31,6 +33,7 @@ def crop_and_resize(pixels: npt.NDArray[np.uint8], crop: Crop, size: int) -> npt
         crop: "fundus": the largest square centred in the visible retina's box, black outside `circular_mask`;
             "center": the central square; "none": the whole image, whose aspect is not kept.
         size: side of the result in pixels.
+        box: the visible retina, where it is known already; by default the crop "fundus" looks for it.
 
     Returns:
         uint8 (size, size, 3).
@@ -50,7 +53,7 @@ def crop_and_resize(pixels: npt.NDArray[np.uint8], crop: Crop, size: int) -> npt
     if crop == "center":
         return _resize(pixels, _inner_square(whole), size)
     if crop == "fundus":
-        square = _resize(pixels, _inner_square(retina_box(pixels)), size)
+        square = _resize(pixels, _inner_square(box or retina_box(pixels)), size)
         square[~circular_mask(size)] = 0
         return square
     raise ValueError(f"unknown crop {crop!r}{did_you_mean(str(crop), _CROPS)}; accepted: {', '.join(_CROPS)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -11,8 +12,7 @@ from PIL import Image
 
 from sslkit.data.cropping import MASK_RADIUS
 from sslkit.data.reading import DecodedImage
-from sslkit.data.retina import retina_box
-from sslkit.errors import DataError
+from sslkit.data.retina import Box
 
 Mask = npt.NDArray[np.bool_]
 
@@ -30,7 +30,7 @@ STATISTICS_SIDE = 256
 """Pixels of the longer side of the copy that statistics are taken from, at most."""
 
 
-def global_statistics(image: DecodedImage, num_bytes: float = math.nan) -> dict[str, float]:
+def global_statistics(image: DecodedImage, num_bytes: float = math.nan, retina: Box | None = None) -> dict[str, float]:
     """Return what an original image shows without a look at its anatomy.
 
     Colours (0..255), sharpness and shapes are taken from a copy of at most 256 pixels.
@@ -38,6 +38,7 @@ def global_statistics(image: DecodedImage, num_bytes: float = math.nan) -> dict[
     Args:
         image: decoded to 256 pixels at least, if it has them.
         num_bytes: size of its file; NaN where it has none.
+        retina: the visible retina in the image's pixels; None where there is none.
 
     Returns:
         ``box_left``, ``box_top``, ``box_right``, ``box_bottom``: the visible retina, as shares of width and height
@@ -54,15 +55,17 @@ def global_statistics(image: DecodedImage, num_bytes: float = math.nan) -> dict[
     pixels = image.pixels
     small = np.asarray(Image.fromarray(pixels).reduce(max(1, -(-max(pixels.shape) // STATISTICS_SIDE))))
     rows, columns = small.shape[:2]
-    left, top, right, bottom = _box(small)
-    colours = small.reshape(-1, 3).astype(np.float64)
-    means, deviations = colours.mean(axis=0), colours.std(axis=0)
+    height, width = pixels.shape[:2]
+    left, top, right, bottom = retina or (0.0, 0.0, float(width), float(height))
+    planes = np.ascontiguousarray(small.transpose(2, 0, 1))
+    colours = planes.reshape(3, -1).astype(np.float64)
+    means, deviations = colours.mean(axis=1), colours.std(axis=1)
     return {
-        "box_left": left / columns,
-        "box_top": top / rows,
-        "box_right": right / columns,
-        "box_bottom": bottom / rows,
-        "bright_share": float(silhouette(small.transpose(2, 0, 1)[None]).mean()),
+        "box_left": left / width,
+        "box_top": top / height,
+        "box_right": right / width,
+        "box_bottom": bottom / height,
+        "bright_share": float(silhouette(planes[None]).mean()),
         "border_brightness": float(small[border_mask(rows, columns, BORDER_SHARE)].mean()),
         **{f"mean_{name}": float(value) for name, value in zip(("red", "green", "blue"), means, strict=True)},
         **{f"sd_{name}": float(value) for name, value in zip(("red", "green", "blue"), deviations, strict=True)},
@@ -90,7 +93,7 @@ def silhouette(views: npt.NDArray[Any]) -> Mask:
         >>> silhouette(view)[0].astype(int).sum(axis=1).tolist()
         [0, 3, 3, 3, 0]
     """
-    light = views.max(axis=1).astype(np.float32)
+    light = functools.reduce(np.maximum, views.swapaxes(0, 1)).astype(np.float32)
     dark, bright = np.percentile(light, [1, 99], axis=(1, 2), keepdims=True)
     dim = light <= dark + (bright - dark) / 10
     surround = np.zeros_like(dim)
@@ -109,15 +112,8 @@ def border_mask(height: int, width: int, share: float) -> Mask:
     return mask
 
 
-def _box(pixels: npt.NDArray[np.uint8]) -> tuple[float, float, float, float]:
-    try:
-        return retina_box(pixels)
-    except DataError:
-        return 0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0])
-
-
 def _laplacian_variance(pixels: npt.NDArray[np.uint8]) -> float:
-    grey = pixels.mean(axis=2)
+    grey = (pixels[..., 0].astype(np.float64) + pixels[..., 1] + pixels[..., 2]) / 3
     if min(grey.shape) < 3:
         return 0.0
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]

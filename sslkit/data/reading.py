@@ -111,7 +111,10 @@ def _bits(image: Image.Image) -> int:
         return 1
     if image.mode in ("I", "F"):
         return 32
-    return 16 if "16" in image.mode or any(";16" in str(tile) for tile in getattr(image, "tile", ())) else 8
+    if "16" in image.mode:
+        return 16
+    told = image.format in ("PNG", "TIFF", "PPM") and any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+    return 16 if told else 8
 
 
 def _what_it_is(data: bytes) -> str:

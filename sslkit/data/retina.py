@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.ndimage import uniform_filter
 
 from sslkit.errors import DataError
 
@@ -38,7 +39,7 @@ def retina_box(pixels: npt.NDArray[np.uint8]) -> Box:
     height, width = pixels.shape[:2]
     factor = max(1, -(-max(height, width) // _DETECTION_SIDE))
     small = np.asarray(Image.fromarray(pixels).reduce(factor))
-    light = _box_mean(small.max(axis=2).astype(np.float32), radius=1)
+    light = _box_mean(np.maximum(np.maximum(small[..., 0], small[..., 1]), small[..., 2]).astype(np.float32), radius=1)
     dimmest, brightest = (float(value) for value in np.percentile(light, [1, 99]))
     if brightest < _LEAST_CONTRAST or brightest - dimmest < _LEAST_CONTRAST / 2:
         kind = "nearly black" if brightest < _LEAST_CONTRAST else "of one colour"
@@ -122,8 +123,5 @@ def _extent(counts: npt.NDArray[np.intp]) -> tuple[int, int]:
 
 def _box_mean(values: npt.NDArray[np.float32], radius: int) -> npt.NDArray[np.float32]:
     """Return the mean over squares of 2 radius + 1 pixels, with the edges repeated outwards."""
-    side = 2 * radius + 1
-    for _ in range(2):
-        total = np.cumsum(np.pad(values, ((radius + 1, radius), (0, 0)), mode="edge"), axis=0, dtype=np.float64)
-        values = ((total[side:] - total[:-side]) / side).astype(np.float32).T
-    return values
+    mean: npt.NDArray[np.float32] = uniform_filter(values, 2 * radius + 1, mode="nearest")
+    return mean

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from studies import prepare_tiny
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sslkit.errors import RunError
 from sslkit.experiment import pretraining
@@ -182,3 +183,47 @@ class TestProbe:
         assert [line["probe_qwk"] for line in read_log(cut)] == [line["probe_qwk"] for line in read_log(whole)]
         weights = [load_file(job.folder / "backbone.safetensors") for job in (whole, cut)]
         assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+class CountingBytes(TorchDispatchMode):
+    """Counts the bytes of every tensor that an operation makes anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        given = {value.untyped_storage().data_ptr() for value in args if isinstance(value, torch.Tensor)}
+        if isinstance(result, torch.Tensor) and result.untyped_storage().data_ptr() not in given:
+            self.made += result.untyped_storage().nbytes()
+        return result
+
+
+def test_a_batch_of_views_is_made_with_no_copy_to_spare(tmp_path: Path) -> None:
+    training = pretraining._Pretraining(make_job(tmp_path), lambda values: None)
+    image = 3 * 32 * 32
+    with CountingBytes() as counting:
+        views = training._views(0)
+    assert len(views["images"]) == 4 * 12
+    assert views["images"].is_contiguous(memory_format=torch.channels_last)
+    # Four views an image; beside them, in uint8, the transposed image, three flips of it, and the batch put together.
+    assert counting.made <= 12 * image * (4 + 1 + 4 + 4) + 4096
+
+
+def test_an_update_asks_the_loss_once_and_no_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # On an accelerator every question would wait for all work that is queued.
+    job = make_job(tmp_path)
+    training = pretraining._Pretraining(job, lambda values: None)
+    asked: list[str] = []
+    for name in ("item", "tolist", "__bool__", "__float__"):
+        original = getattr(torch.Tensor, name)
+
+        def spy(self: torch.Tensor, *arguments: Any, name: str = name, original: Any = original) -> Any:
+            asked.append(name)
+            return original(self, *arguments)
+
+        monkeypatch.setattr(torch.Tensor, name, spy)
+    output = training._step(0)
+    training._after_update(0, output)
+    assert asked == []

@@ -21,6 +21,7 @@ from sslkit import PluginConfig, PretextTask, StepOutput, TaskContext, Views
 from sslkit.data.cache import Preprocessing
 from sslkit.data.image_statistics import STATISTICS, global_statistics, silhouette
 from sslkit.data.reading import read_image
+from sslkit.data.retina import retina_box
 from sslkit.errors import DataError, PluginError
 from sslkit.experiment import probes
 from sslkit.experiment.probes import PretextProbe, clustered_interval, probe_pretext, region_features
@@ -261,7 +262,7 @@ class TestGlobalStatistics:
         pixels = np.zeros((160, 200, 3), np.uint8)
         pixels[30:130, 50:150] = (200, 100, 0)
 
-        found = global_statistics(read_image(pixels))
+        found = global_statistics(read_image(pixels), retina=retina_box(pixels))
 
         share = 100 * 100 / (160 * 200)
         assert found["bright_share"] == pytest.approx(share)
