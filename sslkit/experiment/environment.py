@@ -15,6 +15,9 @@ import torch
 
 from sslkit.engine.precision import Compute
 
+# An optimiser imports torch._dynamo at its first step, whether or not anything is compiled: two seconds a job.
+_PRELOADED = ("torch", "torch._dynamo", "sslkit.experiment.cell", "sslkit.experiment.pretraining")
+
 
 def process_context(modules: Iterable[str]) -> BaseContext:
     """Return a context whose processes are forked from a server that has these modules loaded.
@@ -22,7 +25,7 @@ def process_context(modules: Iterable[str]) -> BaseContext:
     The server is one for the whole program and starts no thread of its own, which makes forking it safe.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "sslkit.experiment.cell", "sslkit.experiment.pretraining", *modules])
+    context.set_forkserver_preload([*_PRELOADED, *modules])
     return context
 
 

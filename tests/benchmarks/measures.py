@@ -146,13 +146,14 @@ def _executor_gain(choose: Callable[[Prepared], Sequence[Job]], rounds: int, **t
 
 def pretrainings(rounds: int) -> list[float]:
     """Five pretrainings at 64 px through the local executor, against one after another."""
-    return _executor_gain(lambda prepared: prepared.jobs.pretrainings, rounds, pretraining={"epochs": 1})
+    return _executor_gain(lambda prepared: prepared.jobs.pretrainings, rounds, pretraining={"epochs": 3})
 
 
 def cells(rounds: int) -> list[float]:
     """Ten cells from scratch at 64 px through the local executor, against one after another."""
     evaluation = {"arms": ["scratch"], "label_fractions": [0.5, 1.0]}
-    return _executor_gain(lambda prepared: prepared.jobs.cells, rounds, evaluation=evaluation)
+    budget = {"updates": 30, "head_updates": 5}
+    return _executor_gain(lambda prepared: prepared.jobs.cells, rounds, evaluation=evaluation, finetuning=budget)
 
 
 def ingest(rounds: int) -> list[float]:

@@ -10,11 +10,6 @@ import platform
 import time
 from typing import NamedTuple
 
-import measures
-import torch
-
-from sslkit.engine.precision import resolve_compute
-
 
 class Row(NamedTuple):
     """A row of the table: a name, the goal, and how often it is measured."""
@@ -41,6 +36,12 @@ ROWS = (
 
 def main() -> None:
     """Print the table."""
+    # Here, since every process of the local executor imports this file again.
+    import measures
+    import torch
+
+    from sslkit.engine.precision import resolve_compute
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--only", action="append", choices=[row.name for row in ROWS], help="may be given several times"
