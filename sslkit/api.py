@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sslkit.config import RunConfig, load_config, parse_config
 from sslkit.experiment.audit import Audit
-from sslkit.experiment.bench import Bench
-from sslkit.experiment.bench import bench as measure
-from sslkit.experiment.bench import estimate as measured
+from sslkit.experiment.bench import Bench, estimate_run, measure_run
 from sslkit.experiment.dry_run import DryRun, plan_run
 from sslkit.experiment.prediction import GradedImage, Predictor
 from sslkit.experiment.running import RunResult, examine, execute_run
@@ -119,7 +117,7 @@ def bench(
     Raises:
         sslkit.errors.UsageError: if configuration or data cannot be used.
     """
-    return measure(_checked(config, overrides), registry or build_registry(), seconds, told)
+    return measure_run(_checked(config, overrides), registry or build_registry(), seconds, told)
 
 
 def estimate(config: ConfigLike, *, overrides: Iterable[str] = (), registry: Registry | None = None) -> Bench:
@@ -128,7 +126,7 @@ def estimate(config: ConfigLike, *, overrides: Iterable[str] = (), registry: Reg
     Raises:
         sslkit.errors.UsageError: if configuration or data cannot be used.
     """
-    return measured(_checked(config, overrides), registry or build_registry())
+    return estimate_run(_checked(config, overrides), registry or build_registry())
 
 
 def predict(

@@ -79,10 +79,11 @@ class Csv(Dataset[CsvConfig]):
             )
         finder = _Finder(table, root, self.config.extension)
         records, rows = list[Record](), dict[str, tuple[int, str]]()
-        for line, (image, *cells) in read_table(table, self._columns(), delimiter=self.config.delimiter):
-            image = image.replace("\\", "/")
-            label = cells.pop(0) if self.config.label_column else ""
-            group = cells.pop(0) if self.config.group_column else ""
+        columns = self._columns()
+        for line, cells in read_table(table, columns, delimiter=self.config.delimiter):
+            row = dict(zip(columns, cells, strict=True))
+            label, group = row.get("label_column", ""), row.get("group_column", "")
+            image = row["image_column"].replace("\\", "/")
             path = finder.find(image, line)
             image = posixpath.normpath(image)
             first, before = rows.setdefault(path, (line, label))
@@ -104,17 +105,14 @@ class Csv(Dataset[CsvConfig]):
         found = []
         for folder in sorted({os.path.dirname(path) for path in listed}):
             with os.scandir(folder) as entries:
-                paths = [entry.path for entry in entries if entry.name.lower().endswith(EXTENSIONS)]
-            found += [os.path.relpath(path, root) for path in paths if path not in listed and os.path.isfile(path)]
+                images = [entry for entry in entries if entry.name.lower().endswith(EXTENSIONS) and _is_file(entry)]
+            found += [os.path.relpath(entry.path, root) for entry in images if entry.path not in listed]
         return sorted(found)
 
     def _columns(self) -> dict[str, str | None]:
-        columns: dict[str, str | None] = {"image_column": self.config.image_column}
-        if self.config.label_column:
-            columns["label_column"] = self.config.label_column
-        if self.config.group_column:
-            columns["group_column"] = self.config.group_column
-        return columns
+        """Return the names of the columns that the table has, by the option that gives each; the image comes first."""
+        optional = {"label_column": self.config.label_column, "group_column": self.config.group_column}
+        return {"image_column": self.config.image_column, **{key: name for key, name in optional.items() if name}}
 
 
 class _Finder:

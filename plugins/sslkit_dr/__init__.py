@@ -118,8 +118,7 @@ def regression_probabilities(
     Returns:
         float32 (N, K); each row is non-negative and sums to one.
     """
-    distances = scale_place(scores, cut_points)[:, None] - torch.arange(len(cut_points) + 1, device=scores.device)
-    return (-0.5 * (distances / (_SPREAD * temperature)) ** 2).softmax(dim=1).float()
+    return _log_weights(scores, cut_points, temperature).softmax(dim=1).float()
 
 
 def scale_place(scores: torch.Tensor, cut_points: torch.Tensor) -> torch.Tensor:
@@ -145,6 +144,12 @@ def scale_place(scores: torch.Tensor, cut_points: torch.Tensor) -> torch.Tensor:
     place = torch.where(classes == num_classes - 1, num_classes - 1.5 + score - cuts[-1], place)
     # Far out every grade's weight would underflow.
     return place.clamp(-num_classes, 2 * num_classes)
+
+
+def _log_weights(scores: torch.Tensor, cut_points: torch.Tensor, temperature: float | torch.Tensor) -> torch.Tensor:
+    """Return the logarithm of the Gaussian's weight at each grade, up to a constant a row: float64 (N, K)."""
+    distances = scale_place(scores, cut_points)[:, None] - torch.arange(len(cut_points) + 1, device=scores.device)
+    return -0.5 * (distances / (_SPREAD * temperature)) ** 2
 
 
 class DRGrade(DownstreamHead[DRGradeConfig]):
@@ -237,9 +242,7 @@ class DRGrade(DownstreamHead[DRGradeConfig]):
             if self.config.encoding == "softmax":
                 return F.cross_entropy(scaled, targets)
             return F.binary_cross_entropy_with_logits(scaled, encode_ordinal(targets, self.num_classes).double())
-        place = scale_place(logits, self.cut_points)
-        distances = place[:, None] - torch.arange(self.num_classes)
-        return F.cross_entropy(-0.5 * (distances / (_SPREAD * temperature)) ** 2, targets)
+        return F.cross_entropy(_log_weights(logits, self.cut_points, temperature), targets)
 
     def predict(self, logits: torch.Tensor) -> Prediction:
         """Decode logits into grades, int64 (N,) in 0..4, and their probabilities, float32 (N, 5).

@@ -49,7 +49,7 @@ class Preprocessing:
         Raises:
             DataError: if the image cannot be read, or the crop finds nothing in it.
         """
-        return self.look(content)[0]
+        return crop_and_resize(self._read(content).pixels, self.crop, self.size)
 
     def look(
         self, content: bytes | npt.NDArray[np.uint8]
@@ -59,7 +59,7 @@ class Preprocessing:
         Raises:
             DataError: if the image cannot be read, or the crop finds nothing in it.
         """
-        image = read_image(content, at_least=max(2 * self.size, STATISTICS_SIDE))
+        image = self._read(content)
         try:
             retina = retina_box(image.pixels)
         except DataError:
@@ -69,6 +69,9 @@ class Preprocessing:
         stored = crop_and_resize(image.pixels, self.crop, self.size, retina)
         num_bytes = len(content) if isinstance(content, bytes) else math.nan
         return stored, image, global_statistics(image, num_bytes, retina)
+
+    def _read(self, content: bytes | npt.NDArray[np.uint8]) -> DecodedImage:
+        return read_image(content, at_least=max(2 * self.size, STATISTICS_SIDE))
 
 
 @dataclass(frozen=True)

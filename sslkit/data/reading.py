@@ -41,16 +41,6 @@ class DecodedImage:
     bits: int
 
 
-def decode(data: bytes | npt.NDArray[np.uint8], *, at_least: int | None = None) -> npt.NDArray[np.uint8]:
-    """Return the pixels of [read_image][sslkit.data.reading.read_image], uint8 (H, W, 3).
-
-    Example:
-        >>> decode(np.zeros((2, 5), np.uint8)).shape
-        (2, 5, 3)
-    """
-    return read_image(data, at_least=at_least).pixels
-
-
 def read_image(data: bytes | npt.NDArray[np.uint8], *, at_least: int | None = None) -> DecodedImage:
     """Turn one image into upright RGB pixels.
 

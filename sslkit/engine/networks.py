@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 
 from sslkit.data.normalization import normalize
 from sslkit.engine.precision import Compute
+from sslkit.interfaces import Backbone
 
 _EVALUATION_BATCH = 64
 
@@ -51,6 +53,19 @@ class Encoder(nn.Module):
             return self._represent(self.backbone, normalize(images, self.mean, self.std)).float()
 
 
+def build_encoder(backbone: Backbone[Any], compute: Compute, *, seed: int = 0, pretrained: bool = False) -> Encoder:
+    """Return an encoder with new weights, on the device.
+
+    Args:
+        backbone: the plugin that builds the network.
+        compute: device and precision.
+        seed: of the initial weights; does not matter where others are loaded.
+        pretrained: begin with published weights.
+    """
+    network = call_with_seed(seed, partial(backbone.build, pretrained=pretrained))
+    return Encoder(to_compute(network, compute), backbone.mean, backbone.std, compute)
+
+
 def load_batch(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> torch.Tensor:
     """Return rows of the cache, uint8 (M, H, W, 3), as a batch (N, 3, H, W) in channels-last layout."""
     return torch.from_numpy(images[rows]).permute(0, 3, 1, 2)
@@ -74,6 +89,13 @@ def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
     finally:
         for part, training in (pair for parts in before for pair in parts):
             part.training = training
+
+
+def encode_rows(encoder: Encoder, images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> torch.Tensor:
+    """Return the representations of rows of the cache, float32 (N, D) on the device, in eval mode."""
+    with evaluation_mode(encoder):
+        device = encoder.compute.device
+        return torch.cat([encoder(load_batch(images, part).to(device, non_blocking=True)) for part in batches_of(rows)])
 
 
 def reestimate_batch_statistics(encoder: nn.Module, batches: Sequence[torch.Tensor]) -> None:

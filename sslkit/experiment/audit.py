@@ -102,6 +102,7 @@ def audit(
     duplicates: Duplicates,
     splits: Splits,
     unreadable: list[dict[str, str]],
+    unlisted: Sequence[str],
 ) -> Audit:
     """Audit the data of a study.
 
@@ -113,9 +114,10 @@ def audit(
         duplicates: what was found twice.
         splits: the folds.
         unreadable: the images that are left out, id and reason.
+        unlisted: images that lie among the others and that no record names.
     """
     return Audit(
-        _describe_images(study, given, cache, unreadable),
+        _describe_images(study, given, cache, unreadable, unlisted),
         _describe_duplicates(given, duplicates),
         _describe_groups(given, joined),
         _describe_classes(study, splits),
@@ -126,12 +128,14 @@ def audit(
 
 
 def _describe_images(
-    study: Study, manifest: Manifest, cache: ImageCache, unreadable: list[dict[str, str]]
+    study: Study,
+    manifest: Manifest,
+    cache: ImageCache,
+    unreadable: list[dict[str, str]],
+    unlisted: Sequence[str],
 ) -> dict[str, Any]:
     ids = [record.id for record in manifest.records]
     reasons = {item["id"]: item["reason"] for item in unreadable}
-    dataset = study.make_dataset()
-    unlisted = dataset.unlisted(dataset.records())
     return {
         **describe_images(
             ids, cache.headers()[manifest.rows], cache.statistics()[manifest.rows], reasons, study.preprocessing.size

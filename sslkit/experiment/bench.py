@@ -14,7 +14,7 @@ from sslkit.config import RunConfig
 from sslkit.data.cache import default_cache_root
 from sslkit.data.manifest import Manifest
 from sslkit.engine.networks import call_with_seed
-from sslkit.engine.precision import Compute, resolve_compute
+from sslkit.engine.precision import Compute
 from sslkit.experiment.cell import FROZEN_ARMS, CellJob
 from sslkit.experiment.environment import hardware, num_workers
 from sslkit.experiment.features import FeaturesJob
@@ -57,10 +57,10 @@ class Bench:
     hardware: dict[str, Any]
 
 
-def bench(
+def measure_run(
     config: RunConfig, registry: Registry, seconds: float = 10.0, told: Callable[[str], None] = lambda stage: None
 ) -> Bench:
-    """Measure every stage for about so many seconds, and keep the answer for [kept_bench][sslkit.experiment.bench].
+    """Measure every stage for about so many seconds, and keep the answer for later.
 
     Args:
         config: the run to be measured.
@@ -73,7 +73,7 @@ def bench(
         RunError: if a job fails.
     """
     study = resolve(config, registry)
-    compute = resolve_compute(config.compute.device, config.compute.precision, config.compute.compile)
+    compute = study.resolve_compute()
     workers = num_workers(config.compute.workers, compute)
     manifest = make_manifest(study)
     splits = draw_splits(study, manifest)
@@ -86,7 +86,7 @@ def bench(
         told("cells")
         update, features = time_cells(study, recipe, jobs.cells, workers, seconds)
         told("predict")
-        predict_rate = time_prediction(study, recipe, seconds)
+        predict_rate = time_prediction(study, manifest, recipe, seconds)
 
     def length(job: Job) -> float:
         if isinstance(job, PretrainingJob):
@@ -94,7 +94,8 @@ def bench(
             return _STARTUP + images * pretraining["views_per_image"] * workers / pretraining["views_per_s"]
         if isinstance(job, FeaturesJob):
             return _STARTUP + len(job.rows) / features
-        return _STARTUP + (_cell_seconds(job, update, features) if isinstance(job, CellJob) else 0.0)
+        assert isinstance(job, CellJob), "a run has no other jobs"
+        return _STARTUP + job.forward_images / features + job.whole_updates * update
 
     everything: list[Job] = [*jobs.pretrainings, *jobs.features, *jobs.cells]
     trained = [cell for cell in jobs.cells if cell.arm not in FROZEN_ARMS] or jobs.cells
@@ -124,19 +125,19 @@ def bench(
     return found
 
 
-def estimate(config: RunConfig, registry: Registry) -> Bench:
+def estimate_run(config: RunConfig, registry: Registry) -> Bench:
     """Return what was last measured of a configuration on this machine, or measure it in haste.
 
     Raises:
         UsageError: if configuration or data cannot be used.
         RunError: if a job fails.
     """
-    compute = resolve_compute(config.compute.device, config.compute.precision, config.compute.compile)
-    return kept_bench(resolve(config, registry), compute) or bench(config, registry, seconds=_HASTE)
+    study = resolve(config, registry)
+    return kept_bench(study, study.resolve_compute()) or measure_run(config, registry, seconds=_HASTE)
 
 
 def kept_bench(study: Study, compute: Compute) -> Bench | None:
-    """Return what [bench][sslkit.experiment.bench.bench] last measured of this configuration; None where it did not."""
+    """Return what was last measured of a configuration on this machine; None where nothing was."""
     path = _kept_path(study, compute)
     if not path.exists():
         return None
@@ -154,15 +155,6 @@ def _whole(recipe: Recipe, manifest: Manifest) -> Recipe:
     """Return a recipe for the run's own jobs, which are counted and not carried out."""
     ids = tuple(record.id for record in manifest.records)
     return replace(recipe, grades=manifest.grades, ids=ids, groups=ids)
-
-
-def _cell_seconds(cell: CellJob, update: float, features: float) -> float:
-    settings = cell.recipe.finetuning
-    if cell.arm in FROZEN_ARMS:
-        return 0.0
-    head = min(settings.head_updates * settings.batch_size, 8 * len(cell.training_rows))
-    forward = (head + settings.evaluations * len(cell.test_rows)) / features
-    return forward + (settings.updates - settings.head_updates) * update
 
 
 def _disk_gib(

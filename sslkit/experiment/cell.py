@@ -118,14 +118,24 @@ class CellJob:
         }
 
     @property
-    def cost(self) -> float:
-        """Images through a forward pass, a backward pass counting two; what an update costs beside them is left out."""
+    def whole_updates(self) -> int:
+        """Updates of the whole network."""
+        settings = self.recipe.finetuning
+        return 0 if self.arm in FROZEN_ARMS else settings.updates - settings.head_updates
+
+    @property
+    def forward_images(self) -> int:
+        """Images through a forward pass of the encoder alone: those that the head learns from, and the test images."""
         settings = self.recipe.finetuning
         if self.arm in FROZEN_ARMS:
-            return 0.0
+            return 0
         head = min(settings.head_updates * settings.batch_size, NUM_SYMMETRIES * len(self.training_rows))
-        rest = 3 * (settings.updates - settings.head_updates) * settings.batch_size
-        return float(head + rest + settings.evaluations * len(self.test_rows))
+        return head + settings.evaluations * len(self.test_rows)
+
+    @property
+    def cost(self) -> float:
+        """Images through a forward pass, a backward pass counting two; what an update costs beside them is left out."""
+        return float(self.forward_images + 3 * self.whole_updates * self.recipe.finetuning.batch_size)
 
     def execute(self, report: Reporter) -> None:
         """Train, score, and write the cell's folder in one move."""

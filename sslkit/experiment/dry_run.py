@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sslkit.config import RunConfig
-from sslkit.engine.precision import Compute, resolve_compute
+from sslkit.engine.precision import Compute
 from sslkit.experiment.bench import Bench, kept_bench
 from sslkit.experiment.environment import num_workers
 from sslkit.experiment.plan import cell_coordinates, draw_splits, make_manifest, pretraining_folds, resolve
@@ -57,7 +57,7 @@ def plan_run(config: RunConfig, output: Path, registry: Registry) -> DryRun:
     """
     study = resolve(config, registry)
     check_directory(RunDirectory(output.resolve()), study.resolved())
-    compute = resolve_compute(config.compute.device, config.compute.precision, config.compute.compile)
+    compute = study.resolve_compute()
     manifest = make_manifest(study)
     splits = draw_splits(study, manifest)
     names = study.make_head().class_names

@@ -38,6 +38,11 @@ def num_workers(asked: int | Literal["auto"], compute: Compute) -> int:
     return available_cores() if compute.device == "cpu" else 1
 
 
+def num_decoders(asked: int | Literal["auto"]) -> int:
+    """Return how many processes decode images: one a core, whatever the jobs compute on."""
+    return available_cores() if asked == "auto" else asked
+
+
 def available_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sslkit.engine.networks import Encoder, batches_of, call_with_seed, evaluation_mode, load_batch, to_compute
+from sslkit.engine.networks import batches_of, build_encoder, encode_rows
 from sslkit.engine.weights import load_weights
 from sslkit.experiment.recipe import Recipe, digest
 from sslkit.files import write_atomically, write_json
@@ -61,16 +61,13 @@ class FeaturesJob:
         """Write features.npy, float32 (R, D), and then features.json, which vouches for it."""
         recipe = self.recipe
         recipe.compute.prepare_process()
-        plugin = recipe.backbone.make()
-        network = call_with_seed(0, plugin.build)
-        load_weights(network, self.folder / "backbone.safetensors")
-        encoder = Encoder(to_compute(network, recipe.compute), plugin.mean, plugin.std, recipe.compute)
+        encoder = build_encoder(recipe.backbone.make(), recipe.compute)
+        load_weights(encoder.backbone, self.folder / "backbone.safetensors")
         images = recipe.cache.open()
         parts = []
-        with evaluation_mode(encoder):
-            for part in batches_of(self.rows):
-                parts.append(encoder(load_batch(images, part).to(recipe.compute.device, non_blocking=True)).cpu())
-                report({"done": sum(map(len, parts)), "total": len(self.rows)})
+        for part in batches_of(self.rows):
+            parts.append(encode_rows(encoder, images, part).cpu())
+            report({"done": sum(map(len, parts)), "total": len(self.rows)})
         features = torch.cat(parts).numpy()
         write_atomically(self.folder / "features.npy", lambda file: np.save(file, features))
         write_json(self.folder / "features.json", {"job": self.identity, "rows": self.rows.tolist()})

@@ -15,11 +15,12 @@ from sslkit.data.augmentation import NUM_SYMMETRIES, apply_symmetries, draw_symm
 from sslkit.engine.networks import (
     Encoder,
     batches_of,
+    build_encoder,
     call_with_seed,
+    encode_rows,
     evaluation_mode,
     load_batch,
     reestimate_batch_statistics,
-    to_compute,
 )
 from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
 from sslkit.engine.weights import load_weights
@@ -97,13 +98,11 @@ class _Training:
 
     def _make_encoder(self) -> Encoder:
         recipe, job = self.recipe, self.job
-        plugin = recipe.backbone.make()
         seed = derive_seed(recipe.seed, "encoder", job.fold, job.repetition)
-        network: nn.Module = call_with_seed(seed, lambda: plugin.build(pretrained=job.arm == "imagenet"))
+        encoder = build_encoder(recipe.backbone.make(), recipe.compute, seed=seed, pretrained=job.arm == "imagenet")
         if job.weights is not None:
-            load_weights(network, job.weights[0] / "backbone.safetensors")
-        to_compute(network, recipe.compute)
-        return Encoder(network, plugin.mean, plugin.std, recipe.compute)
+            load_weights(encoder.backbone, job.weights[0] / "backbone.safetensors")
+        return encoder
 
     def _load(self, rows: npt.NDArray[np.int64], symmetries: torch.Tensor | None = None) -> torch.Tensor:
         images = load_batch(self.images, rows)
@@ -204,8 +203,7 @@ class _Training:
         if self.job.arm == "frozen":
             features = self.test_features
         else:
-            with evaluation_mode(self.encoder):
-                features = torch.cat([self.encoder(self._load(part)) for part in batches_of(self.job.test_rows)])
+            features = encode_rows(self.encoder, self.images, self.job.test_rows)
         with evaluation_mode(self.head):
             logits: torch.Tensor = self.head(features).float().cpu()
         return copy.deepcopy(self.head).cpu(), logits

@@ -15,6 +15,7 @@ from sslkit.data.cache import Preprocessing
 from sslkit.data.manifest import Manifest, read_manifest
 from sslkit.data.splits import Splits, make_splits
 from sslkit.engine.networks import call_with_seed
+from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.errors import ConfigError
 from sslkit.experiment.cell import FROZEN_ARMS, PRETRAINED_ARMS, CellJob
 from sslkit.experiment.features import FeaturesJob
@@ -48,6 +49,15 @@ class Study:
     def preprocessing(self) -> Preprocessing:
         """What is done to an image before anything sees it."""
         return Preprocessing(self.config.images.size, self.config.images.crop)
+
+    def resolve_compute(self) -> Compute:
+        """Return what the run computes on, on this machine.
+
+        Raises:
+            ConfigError: if the device asked for is not there.
+        """
+        settings = self.config.compute
+        return resolve_compute(settings.device, settings.precision, settings.compile)
 
     def make_dataset(self) -> Dataset[Any]:
         """Construct the data set."""

@@ -19,7 +19,7 @@ from torch import nn
 from sslkit.config import RunConfig
 from sslkit.config.loading import parse_config, read_toml
 from sslkit.data.cache import Preprocessing
-from sslkit.engine.networks import Encoder, call_with_seed, evaluation_mode, to_compute
+from sslkit.engine.networks import Encoder, build_encoder, evaluation_mode
 from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.engine.weights import load_state, read_weights
 from sslkit.errors import DataError, RunDirectoryError, did_you_mean
@@ -194,13 +194,11 @@ def _choose(directory: RunDirectory, rows: list[dict[str, str]], column: str, va
 
 
 def _load_model(study: Study, folder: Path, compute: Compute) -> tuple[Encoder, DownstreamHead[Any]]:
-    plugin = study.backbone.make()
-    network: nn.Module = call_with_seed(0, plugin.build)
-    head = study.make_head(network.head_hidden_size)  # type: ignore[arg-type]
+    encoder = build_encoder(study.backbone.make(), compute)
+    head = study.make_head(encoder.backbone.head_hidden_size).to(compute.device)  # type: ignore[arg-type]
     path = folder / "model.safetensors"
-    load_state(nn.ModuleDict({"encoder": network, "head": head}), read_weights(path), source=str(path))
-    to_compute(network, compute)
-    return Encoder(network, plugin.mean, plugin.std, compute), head.to(compute.device)
+    load_state(nn.ModuleDict({"encoder": encoder.backbone, "head": head}), read_weights(path), source=str(path))
+    return encoder, head
 
 
 def _average_decoding(heads: Sequence[DownstreamHead[Any]], folders: Sequence[Path]) -> DownstreamHead[Any]:

@@ -55,8 +55,9 @@ def prepare(
         DataError: if images cannot be read and the run is not told to go on without them.
     """
     config = study.config
+    dataset = study.make_dataset()
     cache = build_cache(
-        study.make_dataset(),
+        dataset,
         manifest.records,
         study.preprocessing,
         root=config.images.cache or default_cache_root(),
@@ -69,7 +70,7 @@ def prepare(
     duplicates = duplicates_of(given, cache)
     readable = join_duplicates(given, duplicates, config.evaluation.largest_group)
     splits = draw_splits(study, readable)
-    found = audit(study, given, readable, cache, duplicates, splits, unreadable)
+    found = audit(study, given, readable, cache, duplicates, splits, unreadable, dataset.unlisted(manifest.records))
     groups = [manifest.group_names[group] for group in manifest.groups]
     for row, group in zip(readable.rows, readable.groups, strict=True):
         groups[row] = readable.group_names[group]

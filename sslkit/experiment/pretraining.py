@@ -19,9 +19,8 @@ from torch import nn
 
 from sslkit.engine.networks import (
     Encoder,
-    batches_of,
     call_with_seed,
-    evaluation_mode,
+    encode_rows,
     load_batch,
     to_compute,
 )
@@ -221,9 +220,7 @@ class _Pretraining:
         rows = evenly_drawn(job.probe_rows, MAX_PROBE_IMAGES)
         compute = replace(recipe.compute, compile=False)
         encoder = Encoder(self.task.encoder, self.task.context.mean, self.task.context.std, compute)
-        with evaluation_mode(encoder):
-            batches = [encoder(load_batch(self.images, part).to(compute.device)) for part in batches_of(rows)]
-        features = torch.cat(batches).cpu().numpy()
+        features = encode_rows(encoder, self.images, rows).cpu().numpy()
         return probe_representation(features, recipe.grades[rows], [recipe.groups[row] for row in rows])
 
     def _best_epoch(self) -> int | None:

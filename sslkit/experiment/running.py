@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.config import RunConfig, to_toml
-from sslkit.engine.precision import Compute, resolve_compute
+from sslkit.engine.precision import Compute
 from sslkit.errors import JobError
 from sslkit.experiment.audit import Audit
 from sslkit.experiment.conclusions import conclude
 from sslkit.experiment.cross_fitting import cross_fit
-from sslkit.experiment.environment import available_cores, num_workers, process_context
+from sslkit.experiment.environment import num_decoders, num_workers, process_context
 from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent
 from sslkit.experiment.plan import Study, draw_splits, make_manifest, resolve
 from sslkit.experiment.preparation import Prepared, describe, prepare
@@ -134,13 +134,11 @@ def examine(config: RunConfig, registry: Registry, observer: RunObserver | None 
 
 
 def _prepare(study: Study, directory: RunDirectory, observer: RunObserver) -> tuple[Compute, Prepared]:
-    settings = study.config.compute
-    compute = resolve_compute(settings.device, settings.precision, settings.compile)
+    compute = study.resolve_compute()
     manifest = make_manifest(study)
     draw_splits(study, manifest)  # too few groups are said before any image is decoded
     observer.stage("ingest", len(manifest))
-    # Images are decoded on the processor, whatever the jobs compute on.
-    decoders = available_cores() if settings.workers == "auto" else settings.workers
+    decoders = num_decoders(study.config.compute.workers)
     context = process_context(study.modules())
     return compute, prepare(study, directory, compute, manifest, decoders, context, observer)
 

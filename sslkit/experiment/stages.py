@@ -17,11 +17,11 @@ from PIL import Image
 
 from sslkit.data.cache import build_cache
 from sslkit.data.manifest import Manifest
-from sslkit.engine.networks import Encoder, call_with_seed, load_batch, to_compute
+from sslkit.engine.networks import build_encoder, call_with_seed, load_batch
 from sslkit.engine.precision import Compute
 from sslkit.errors import DataError
 from sslkit.experiment.cell import CellJob
-from sslkit.experiment.environment import available_cores, process_context
+from sslkit.experiment.environment import num_decoders, process_context
 from sslkit.experiment.plan import Study
 from sslkit.experiment.prediction import Predictor
 from sslkit.experiment.pretraining import PretrainingJob
@@ -38,23 +38,17 @@ _ENDLESS = 1_000_000
 
 def time_ingest(study: Study, manifest: Manifest, compute: Compute, folder: Path) -> tuple[Recipe, float]:
     """Decode a sample of the images; return what jobs on it share, and images a second with all cores."""
-    records = [
-        manifest.records[place] for place in np.linspace(0, len(manifest) - 1, min(_SAMPLE, len(manifest)), dtype=int)
-    ]
-    records = list({record.id: record for record in records}.values())
-    cores = available_cores() if study.config.compute.workers == "auto" else study.config.compute.workers
+    places = np.linspace(0, len(manifest) - 1, min(_SAMPLE, len(manifest)), dtype=int)
+    records = [manifest.records[place] for place in places]
+    cores = num_decoders(study.config.compute.workers)
     context = process_context(study.modules())
     options: dict[str, Any] = {"workers": cores, "context": context}
     build_cache(study.make_dataset(), records[:1], study.preprocessing, root=folder / "warm", **options)
     started = time.perf_counter()
     cache = build_cache(study.make_dataset(), records, study.preprocessing, root=folder, **options)
     rate = len(records) / (time.perf_counter() - started)
-    kept = [row for row in range(len(records)) if row not in cache.unreadable]
-    if not kept:
+    if len(cache.unreadable) == len(records):
         raise DataError(f"none of {len(records)} images can be read; 'sslkit doctor' tells why")
-    grade_of = {record.id: int(grade) for record, grade in zip(manifest.records, manifest.grades, strict=True)}
-    # Timing needs a grade for every image of the sample; which one does not matter.
-    grades = np.array([max(grade_of[record.id], 0) for record in records])
     return (
         Recipe(
             directory=RunDirectory(folder / "run"),
@@ -63,7 +57,8 @@ def time_ingest(study: Study, manifest: Manifest, compute: Compute, folder: Path
             head=study.head,
             preprocessing=study.preprocessing,
             cache=cache,
-            grades=grades,
+            # Timing needs a grade for every image of the sample; which one does not matter.
+            grades=manifest.grades[places].clip(min=0),
             ids=tuple(record.id for record in records),
             groups=tuple(record.id for record in records),
             pretraining=study.config.pretraining,
@@ -117,11 +112,7 @@ def time_cells(
         own_recipe = replace(recipe, finetuning=whole, directory=directory)
         jobs.append(replace(cell, recipe=own_recipe, fold=number, training_rows=rows, test_rows=rows[:2]))
     update = 1 / update_rate(study.executor.make(), jobs, workers, seconds)
-    plugin = study.backbone.make()
-    encoder = Encoder(
-        to_compute(call_with_seed(0, plugin.build), recipe.compute), plugin.mean, plugin.std, recipe.compute
-    )
-    encoder.eval()
+    encoder = build_encoder(study.backbone.make(), recipe.compute).eval()
     images = load_batch(recipe.cache.open(), _readable(recipe, 64)).to(recipe.compute.device)
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if recipe.compute.device == "cpu" else threads)
@@ -138,29 +129,24 @@ def time_cells(
     return update, statistics.median(rates[1:])
 
 
-def time_prediction(study: Study, recipe: Recipe, seconds: float) -> float:
+def time_prediction(study: Study, manifest: Manifest, recipe: Recipe, seconds: float) -> float:
     """Return images a second, read from files, with as many models as there are folds."""
-    plugin = study.backbone.make()
-
-    def model() -> tuple[Encoder, Any]:
-        network = call_with_seed(0, plugin.build)
-        encoder = Encoder(to_compute(network, recipe.compute), plugin.mean, plugin.std, recipe.compute)
-        return encoder, study.make_head(network.head_hidden_size).to(recipe.compute.device)
-
-    models = [model() for _ in range(study.config.evaluation.folds)]
+    encoders = [build_encoder(study.backbone.make(), recipe.compute) for _ in range(study.config.evaluation.folds)]
+    heads = [study.make_head(encoder.backbone.head_hidden_size) for encoder in encoders]  # type: ignore[arg-type]
+    models = [(encoder, head.to(recipe.compute.device)) for encoder, head in zip(encoders, heads, strict=True)]
     predictor = Predictor(study.preprocessing, models, study.make_head(), recipe.compute)
-    paths = _files(study, recipe)
+    paths = _files(study, manifest, recipe)
     graded, started = 0, time.perf_counter()
     while graded == 0 or time.perf_counter() - started < seconds / 2:
         graded += sum(1 for _ in predictor.predict(paths))
     return graded / (time.perf_counter() - started)
 
 
-def _files(study: Study, recipe: Recipe) -> list[Path]:
+def _files(study: Study, manifest: Manifest, recipe: Recipe) -> list[Path]:
     """Return files of the sample; images that are no files are written as such."""
     dataset = study.make_dataset()
     wanted = set(recipe.ids)
-    records = [record for record in dataset.records() if record.id in wanted][:32]
+    records = [record for record in manifest.records if record.id in wanted][:32]
     paths = []
     for number, record in enumerate(records):
         content = dataset.read(record)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 UNDEFINED = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -93,6 +95,16 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def commit(git: Mapping[str, Any]) -> str:
+    """Return a commit and whether anything was changed since.
+
+    Example:
+        >>> commit({"commit": "17ebe0c", "changed": True})
+        '17ebe0c with changes'
+    """
+    return f"{git['commit']}{' with changes' if git['changed'] else ''}"
 
 
 def moment(text: str) -> str:

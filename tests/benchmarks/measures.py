@@ -26,7 +26,6 @@ from sslkit import Job, PluginConfig
 from sslkit.config import parse_config
 from sslkit.data.cache import Preprocessing
 from sslkit.engine.precision import Compute, resolve_compute
-from sslkit.experiment.bench import bench
 from sslkit.experiment.environment import available_cores, process_context
 from sslkit.experiment.observation import Silent
 from sslkit.experiment.plan import make_manifest, resolve
@@ -56,10 +55,8 @@ def config_of(size: int, **tables: Any) -> Any:
 def prepared_of(config: Any, folder: Path) -> Prepared:
     """Return the jobs of a study, its images decoded."""
     study = resolve(config, sslkit.build_registry())
-    settings = config.compute
-    compute = resolve_compute(settings.device, settings.precision, settings.compile)
     context = process_context(study.modules())
-    return prepare(study, RunDirectory(folder), compute, make_manifest(study), CORES, context, Silent())
+    return prepare(study, RunDirectory(folder), study.resolve_compute(), make_manifest(study), CORES, context, Silent())
 
 
 class _EnoughError(Exception):
@@ -84,7 +81,7 @@ def job_rate(job: Job, images: int, seconds: float, warm: int = 2) -> float:
 def rotation_rate(precision: str, seconds: float, compile_network: bool = False) -> float:
     """Return our views a second of rotation pretraining: 112 px, 64 views a batch, one process, all cores."""
     with tempfile.TemporaryDirectory() as folder:
-        config = config_of(112, pretraining={"epochs": 100_000}, compute={})
+        config = config_of(112, pretraining={"epochs": 100_000})
         job = prepared_of(config, Path(folder)).jobs.pretrainings[0]
         compute = Compute("cpu", precision, compile_network)  # type: ignore[arg-type]
         return job_rate(replace(job, recipe=replace(job.recipe, compute=compute)), 64, seconds)
@@ -175,7 +172,7 @@ def ingest(rounds: int) -> list[float]:
 
 def data_share(rounds: int) -> list[float]:
     """The share of a pretraining's time that data take, in per cent."""
-    found = [bench(config_of(112), sslkit.build_registry(), seconds=8) for _ in range(rounds)]
+    found = [sslkit.bench(config_of(112), seconds=8) for _ in range(rounds)]
     return [100 * entry.pretraining["data_time_share"] for entry in found]
 
 
@@ -204,27 +201,22 @@ def start(rounds: int) -> list[float]:
 
 def prediction(rounds: int) -> list[float]:
     """Prediction of 500 JPEGs of 512 px at 224 px, against the forward passes of its networks alone."""
-    from sslkit.engine.networks import Encoder, call_with_seed, to_compute
+    from sslkit.engine.networks import build_encoder
     from sslkit.experiment.prediction import Predictor
 
     compute = resolve_compute("cpu", "auto", False)
     study = resolve(config_of(224), sslkit.build_registry())
-    plugin = study.backbone.make()
-
-    def model() -> tuple[Encoder, Any]:
-        network = to_compute(call_with_seed(0, plugin.build), compute)
-        return Encoder(network, plugin.mean, plugin.std, compute), study.make_head(network.head_hidden_size)
-
-    models = [model()]
+    encoder = build_encoder(study.backbone.make(), compute)
+    models = [(encoder, study.make_head(encoder.backbone.head_hidden_size))]
     predictor = Predictor(study.preprocessing, models, study.make_head(), compute)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_photographs(Path(folder), 100, 512, 512) * 5
         batch = torch.randint(0, 256, (32, 3, 224, 224), dtype=torch.uint8).to(memory_format=torch.channels_last)
         images = torch.rand(32, 3, 224, 224).to(memory_format=torch.channels_last)
-        models[0][0](batch)
+        encoder(batch)
 
         def bare() -> None:
-            network = models[0][0].backbone.eval()
+            network: Any = encoder.backbone.eval()
             with torch.inference_mode(), compute.autocast():
                 for _ in range(0, len(paths), len(images)):
                     network.forward_head(network.forward_features(images), pre_logits=True)

@@ -9,12 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from sslkit.data.reading import decode
+from sslkit.data.reading import read_image
 from sslkit.errors import DataError
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (9, 14, 3), dtype=np.uint8)
 SMOOTH = np.array(Image.fromarray(RNG.integers(0, 256, (8, 12, 3), dtype=np.uint8)).resize((96, 64), Image.BICUBIC))
+
+
+def decode(data: bytes | np.ndarray, **options: int) -> np.ndarray:
+    return read_image(data, **options).pixels
 
 
 def encoded(image: Image.Image | np.ndarray, format: str = "PNG", **options: object) -> bytes:

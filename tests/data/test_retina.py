@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageDraw
 
 from sslkit.data.cropping import circular_mask, crop_and_resize
-from sslkit.data.reading import decode
+from sslkit.data.reading import read_image
 from sslkit.data.retina import retina_box
 from sslkit.errors import DataError
 
@@ -179,7 +179,7 @@ def test_any_image_has_a_box_inside_it_or_is_refused(pixels: np.ndarray) -> None
 def test_real_photographs_show_no_surround_inside_the_circle() -> None:
     mask = circular_mask(224)
     for path in sorted((FUNDUS600 / "images").glob("*.jpg"))[::12]:
-        pixels = decode(path.read_bytes())
+        pixels = read_image(path.read_bytes()).pixels
         left, top, right, bottom = retina_box(pixels)
         # All 600 come from one camera, whose disc is 438 to 501 pixels wide and cut by the frame at top and bottom.
         assert 430 <= right - left <= 510

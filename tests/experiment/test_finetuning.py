@@ -9,6 +9,7 @@ import torch
 from studies import prepare_tiny
 
 from sslkit.data.augmentation import augment
+from sslkit.engine import networks
 from sslkit.engine.networks import Encoder, load_batch
 from sslkit.engine.seeding import make_generator
 from sslkit.experiment import finetuning
@@ -32,7 +33,7 @@ class CountingEncoder(Encoder):
 @pytest.fixture
 def _counting(monkeypatch: pytest.MonkeyPatch) -> None:
     CountingEncoder.forwards, CountingEncoder.with_gradient = [], []
-    monkeypatch.setattr(finetuning, "Encoder", CountingEncoder)
+    monkeypatch.setattr(networks, "Encoder", CountingEncoder)
 
 
 def scratch_cell(root: Path, **finetuning: Any) -> CellJob:

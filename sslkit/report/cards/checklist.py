@@ -41,12 +41,8 @@ _IN_PAPER = "authors write this in the paper"
 
 
 def _title(facts: Facts) -> str | None:
-    names = facts.info.get("class_names")
-    return (
-        f"{facts.info['name']}: development of a model of {len(names)} grades"
-        if names and "name" in facts.info
-        else None
-    )
+    name, classes = facts.info.get("name"), facts.info.get("class_names")
+    return f"{name}: development of a model of {len(classes)} grades" if name and classes else None
 
 
 def _objective(facts: Facts) -> str | None:

@@ -6,7 +6,7 @@ import tomllib
 from typing import Any
 
 from sslkit.report.tables import Run
-from sslkit.report.text import number, plural, share, signed
+from sslkit.report.text import commit, number, plural, share, signed
 
 NOT_PROVIDED = "not provided"
 
@@ -38,8 +38,9 @@ class Facts:
         """Return the versions of the software, and the commit of the study."""
         versions = ", ".join(f"{name} {version}" for name, version in self.info.get("versions", {}).items())
         git = self.info.get("git")
-        commit = f"; git commit {git['commit']}{' with changes' if git['changed'] else ''}" if git else ""
-        return f"{versions}{commit}" if versions else None
+        if not versions:
+            return None
+        return f"{versions}; git commit {commit(git)}" if git else versions
 
     def data(self) -> str | None:
         """Return how many images, labels and groups there are."""

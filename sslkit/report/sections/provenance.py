@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sslkit.report.markup import Markup, element, join
 from sslkit.report.sections.scores import scroll
 from sslkit.report.tables import Run
-from sslkit.report.text import count, duration, moment, plural
+from sslkit.report.text import commit, count, duration, moment, plural
 
 
 def data_section(run: Run) -> Markup:
@@ -56,7 +56,7 @@ def provenance_section(run: Run) -> Markup:
     pairs = [("seed", str(info["seed"]))] if "seed" in info else []
     pairs += [(name, moment(str(info[name]))) for name in ("started", "finished") if info.get(name)]
     if git := info.get("git"):
-        pairs.append(("git commit", f"{git['commit']}{' with changes' if git['changed'] else ''}"))
+        pairs.append(("git commit", commit(git)))
     pairs += [(f"{name} version", str(version)) for name, version in info.get("versions", {}).items()]
     pairs += [(str(name).replace("_", " "), str(value)) for name, value in info.get("hardware", {}).items()]
     parts = [pairs_table(pairs)]
