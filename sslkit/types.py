@@ -64,7 +64,7 @@ class TaskContext:
     mask: torch.Tensor | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One image of a data set, as its manifest lists it.
 

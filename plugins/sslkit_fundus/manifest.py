@@ -8,6 +8,7 @@ depends on how many patients there are, and yet every run of patients holds the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
@@ -22,10 +23,15 @@ def severity(seed: int, patient: int) -> tuple[float, float, float]:
     The two eyes differ by at most 0.075, which puts about 85 % of patients in one grade on both sides where five
     grades share the scale.
     """
-    start = _stream(seed, 0).random(2)
-    left, rank = (float((s + patient / _PLASTIC**k) % 1) for k, s in enumerate(start, start=1))
+    left, rank = ((start + patient / _PLASTIC**k) % 1 for k, start in enumerate(_starts(seed), start=1))
     right = abs(left + _stream(seed, patient).uniform(-_EYES_DIFFER, _EYES_DIFFER))
     return left, float(2 - right if right > 1 else right), rank
+
+
+@lru_cache
+def _starts(seed: int) -> tuple[float, float]:
+    left, rank = _stream(seed, 0).random(2).tolist()
+    return left, rank
 
 
 def _stream(seed: int, patient: int) -> np.random.Generator:

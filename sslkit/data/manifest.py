@@ -60,11 +60,9 @@ class Manifest:
 
     def digest(self) -> str:
         """Return a digest of ids, grades and groups."""
-        lines = (
-            [record.id, int(grade), int(group), self.group_names[group]]
-            for record, grade, group in zip(self.records, self.grades, self.groups, strict=True)
-        )
-        return hashlib.sha256("\n".join(json.dumps(line) for line in lines).encode()).hexdigest()
+        ids = [record.id for record in self.records]
+        parts = [ids, self.grades.tolist(), self.groups.tolist(), self.group_names]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def read_manifest(dataset: Dataset[Any], grade: Callable[[str | int], int], class_names: Sequence[str]) -> Manifest:

@@ -16,19 +16,36 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Order:
+    """In which order the labels of a fold are handed out.
+
+    Attributes:
+        rows: int64 (L,), the labelled images, group after group.
+        ends: int64 (G,), how many images there are up to each group's last.
+    """
+
+    rows: Rows
+    ends: Rows
+
+    def prefix(self, fraction: float) -> Rows:
+        """Return the first rows: whole groups, as near to a share of all as can be."""
+        return self.rows[: self.ends[np.argmin(np.abs(self.ends - fraction * self.ends[-1]))]]
+
+
+@dataclass(frozen=True)
 class Splits:
     """Which image tests which fold, and in which order a fold's labels are handed out.
 
     Attributes:
         num_folds: number of folds.
         fold_of: int64 (M,), the fold that an image tests; -1 where its group has no label and tests none.
-        orders: for each repetition and fold, the labelled training groups' rows, group after group.
+        orders: for each repetition and fold, the order of its labelled training images.
         grades: int64 (M,), as in the manifest.
     """
 
     num_folds: int
     fold_of: Rows
-    orders: tuple[tuple[tuple[Rows, ...], ...], ...]
+    orders: tuple[tuple[Order, ...], ...]
     grades: Rows
 
     def test_rows(self, fold: int) -> Rows:
@@ -41,10 +58,7 @@ class Splits:
 
     def labelled_rows(self, fold: int, repetition: int, fraction: float) -> Rows:
         """Return the labelled training images of a cell: the prefix of groups whose size is nearest to the share."""
-        groups = self.orders[repetition][fold]
-        sizes = np.cumsum([len(rows) for rows in groups])
-        count = int(np.argmin(np.abs(sizes - fraction * sizes[-1]))) + 1
-        return np.concatenate(groups[:count])
+        return self.orders[repetition][fold].prefix(fraction)
 
     def missing_classes(self, class_names: Sequence[str], fractions: Iterable[float]) -> list[str]:
         """Return one sentence for each fold, or share of a fold's labels, that lacks a class."""
@@ -59,8 +73,8 @@ class Splits:
         return sentences
 
     def _lacking(self, what: str, rows: Rows, class_names: Sequence[str]) -> list[str]:
-        present = set(self.grades[rows].tolist())
-        absent = [name for grade, name in enumerate(class_names) if grade not in present]
+        counts = np.bincount(self.grades[rows], minlength=len(class_names))
+        absent = [name for name, count in zip(class_names, counts, strict=True) if not count]
         return [f"{what} no image of {', '.join(absent)}"] if absent else []
 
     def to_json(self, ids: Sequence[str], fractions: Iterable[float]) -> dict[str, Any]:
@@ -68,16 +82,16 @@ class Splits:
         fractions = list(fractions)
         return {
             "folds": self.num_folds,
-            "fold_of": {name: int(fold) for name, fold in zip(ids, self.fold_of, strict=True)},
+            "fold_of": dict(zip(ids, self.fold_of.tolist(), strict=True)),
             "labelled": [
                 {
                     "fold": fold,
                     "repetition": repetition,
-                    "labels": {str(share): len(self.labelled_rows(fold, repetition, share)) for share in fractions},
-                    "order": [ids[row] for rows in groups for row in rows],
+                    "labels": {str(share): len(order.prefix(share)) for share in fractions},
+                    "order": [ids[row] for row in order.rows.tolist()],
                 }
                 for repetition, folds in enumerate(self.orders)
-                for fold, groups in enumerate(folds)
+                for fold, order in enumerate(folds)
             ],
         }
 
@@ -102,14 +116,13 @@ def make_splits(manifest: Manifest, *, num_classes: int, folds: int, repetitions
     fold_of = np.full(len(manifest.group_names), -1, dtype=np.int64)
     fold_of[labelled_groups] = fold_of_group
 
-    rows_by_group = _rows_by_group(manifest)
     orders = []
     for repetition in range(repetitions):
         by_fold = []
         for fold in range(folds):
             training = np.flatnonzero(fold_of_group != fold)
             order = training[_order(vectors[training], np.random.default_rng([seed, 1, repetition, fold]))]
-            by_fold.append(tuple(rows_by_group[labelled_groups[position]] for position in order))
+            by_fold.append(_rows_in_order(manifest, labelled_groups[order]))
         orders.append(tuple(by_fold))
     return Splits(folds, fold_of[manifest.groups], tuple(orders), manifest.grades)
 
@@ -123,12 +136,13 @@ def _class_counts(manifest: Manifest, num_classes: int) -> tuple[Rows, Rows]:
     return groups, counts[groups]
 
 
-def _rows_by_group(manifest: Manifest) -> list[Rows]:
-    """Return the labelled rows of each group."""
-    rows = np.flatnonzero(manifest.labelled)
-    rows = rows[np.argsort(manifest.groups[rows], kind="stable")]
-    ends = np.searchsorted(manifest.groups[rows], np.arange(1, len(manifest.group_names)))
-    return np.split(rows, ends)
+def _rows_in_order(manifest: Manifest, groups: Rows) -> Order:
+    """Return the labelled rows of some groups, one group after another."""
+    place = np.full(len(manifest.group_names), -1, dtype=np.int64)
+    place[groups] = np.arange(len(groups))
+    place_of = np.where(manifest.labelled, place[manifest.groups], -1)
+    rows = np.argsort(place_of, kind="stable")[np.count_nonzero(place_of < 0) :]
+    return Order(rows, np.cumsum(np.bincount(place_of[rows])))
 
 
 def _deal(vectors: Rows, folds: int, rng: np.random.Generator) -> Rows:
@@ -137,11 +151,13 @@ def _deal(vectors: Rows, folds: int, rng: np.random.Generator) -> Rows:
     fold_of = np.empty(len(vectors), dtype=np.int64)
     held = np.zeros((folds, vectors.shape[1]))
     left: list[int] = []
-    for kind in range(len(kinds)):
-        members = rng.permutation(np.flatnonzero(kind_of.reshape(-1) == kind))
+    kind_of = kind_of.reshape(-1)
+    by_kind = np.split(np.argsort(kind_of, kind="stable"), np.cumsum(np.bincount(kind_of))[:-1])
+    for kind, alike in zip(kinds, by_kind, strict=True):
+        members = rng.permutation(alike)
         even = len(members) // folds * folds
         fold_of[members[:even]] = np.arange(even) % folds
-        held += kinds[kind] * (even // folds)
+        held += kind * (even // folds)
         left += members[even:].tolist()
 
     weights = 1.0 / vectors.sum(axis=0).clip(min=1)

@@ -74,7 +74,7 @@ class CellJob:
                 "repetition": self.repetition,
                 "training": [self.training_rows, recipe.grades[self.training_rows]],
                 "test": [self.test_rows, recipe.grades[self.test_rows]],
-                "names": [[recipe.ids[row], recipe.groups[row]] for row in self.test_rows],
+                "names": recipe.names,
             }
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,11 @@ class Recipe:
     finetuning: FinetuningConfig
     compute: Compute
 
+    @cached_property
+    def names(self) -> str:
+        """A digest of the images' ids and groups."""
+        return digest([self.ids, self.groups])
+
     def common_identity(self) -> dict[str, Any]:
         """Return what every job's result depends on."""
         return {
@@ -111,8 +116,8 @@ def versions() -> dict[str, str]:
 
 
 def digest(value: Any) -> str:
-    """Return a short name for plain values and arrays of whole numbers."""
-    text = json.dumps(value, sort_keys=True, default=lambda array: array.tolist())
+    """Return a short name for plain values and arrays of int64."""
+    text = json.dumps(value, sort_keys=True, default=lambda array: hashlib.sha256(array.astype("<i8")).hexdigest())
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

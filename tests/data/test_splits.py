@@ -97,7 +97,7 @@ def test_shares_are_nested_whole_groups_nearest_to_what_was_asked(
         whole = np.flatnonzero(listed.labelled & (splits.fold_of != fold))
         for repetition in range(2):
             order = splits.orders[repetition][fold]
-            ends = np.cumsum([len(rows) for rows in order])
+            ends = order.ends
             previous: list[int] = []
             for fraction in sorted(fractions):
                 rows = splits.labelled_rows(fold, repetition, fraction).tolist()
@@ -106,7 +106,7 @@ def test_shares_are_nested_whole_groups_nearest_to_what_was_asked(
                 assert abs(len(rows) - fraction * len(whole)) == pytest.approx(min(abs(ends - fraction * len(whole))))
                 previous = rows
             assert sorted(splits.labelled_rows(fold, repetition, 1.0).tolist()) == whole.tolist()
-            for rows in order:
+            for rows in np.split(order.rows, ends[:-1]):
                 assert len(set(listed.groups[rows].tolist())) == 1
 
 
@@ -117,7 +117,7 @@ def test_the_first_groups_of_an_order_show_every_class(case: tuple[Manifest, Spl
     for folds in splits.orders:
         for fold, order in enumerate(folds):
             present = set(listed.grades[listed.labelled & (splits.fold_of != fold)].tolist())
-            first = np.concatenate(order[: len(present)])
+            first = order.rows[: order.ends[: len(present)][-1]]
             assert set(listed.grades[first].tolist()) == present
 
 
@@ -128,7 +128,7 @@ def test_folds_and_orders_depend_on_the_seed_alone(patients: Patients, seed: int
     once, again, longer = (split(patients, seed=seed, repetitions=number) for number in (2, 2, 3))
     assert once.fold_of.tolist() == again.fold_of.tolist() == longer.fold_of.tolist()
     plain = [
-        [[[rows.tolist() for rows in order] for order in folds] for folds in splits.orders[:2]]
+        [[(order.rows.tolist(), order.ends.tolist()) for order in folds] for folds in splits.orders[:2]]
         for splits in (once, again, longer)
     ]
     assert plain[0] == plain[1] == plain[2]
