@@ -150,10 +150,15 @@ class ComputeConfig(PluginConfig):
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
         description="'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'; 'auto' takes an accelerator where there is one.",
     )
-    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="'auto': bf16 where the hardware has it.")
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        "auto", description="'auto': bf16 where the hardware has it, fp16 on older CUDA devices, else fp32."
+    )
     workers: Positive | Literal["auto"] = Field("auto", description="Jobs at a time; 'auto': one a core.")
     executor: str = Field("local", description="The executor plugin that carries out the jobs.")
-    compile: bool = Field(False, description="Put networks through torch.compile.")
+    compile: bool = Field(
+        False,
+        description="Put pretraining through torch.compile; 'sslkit bench --compile' tells whether it pays.",
+    )
 
 
 def _as_list(value: Any) -> Any:

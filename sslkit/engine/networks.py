@@ -45,12 +45,11 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.mean, self.std, self.compute = mean, std, compute
-        self._represent = torch.compile(representation) if compute.compile else representation
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map uint8 images (N, 3, H, W) on the device to float32 (N, D)."""
         with self.compute.autocast():
-            return self._represent(self.backbone, normalize(images, self.mean, self.std)).float()
+            return representation(self.backbone, normalize(images, self.mean, self.std)).float()
 
 
 def build_encoder(backbone: Backbone[Any], compute: Compute, *, seed: int = 0, pretrained: bool = False) -> Encoder:
@@ -94,8 +93,7 @@ def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
 def encode_rows(encoder: Encoder, images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> torch.Tensor:
     """Return the representations of rows of the cache, float32 (N, D) on the device, in eval mode."""
     with evaluation_mode(encoder):
-        device = encoder.compute.device
-        return torch.cat([encoder(load_batch(images, part).to(device, non_blocking=True)) for part in batches_of(rows)])
+        return torch.cat([encoder(encoder.compute.send(load_batch(images, part))) for part in batches_of(rows)])
 
 
 def reestimate_batch_statistics(encoder: nn.Module, batches: Sequence[torch.Tensor]) -> None:

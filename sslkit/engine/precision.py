@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 
 from sslkit.errors import ConfigError
+
+Precision = Literal["bf16", "fp16", "fp32"]
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 @dataclass(frozen=True)
@@ -19,11 +23,11 @@ class Compute:
     Attributes:
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
         precision: of the network's forward and backward; weights, losses and the optimiser are in float32.
-        compile: whether the network goes through ``torch.compile``.
+        compile: whether pretraining puts the network through ``torch.compile``.
     """
 
     device: str
-    precision: Literal["bf16", "fp32"]
+    precision: Precision
     compile: bool = False
 
     def prepare_process(self) -> None:
@@ -43,9 +47,29 @@ class Compute:
         if self.device == "cuda":
             torch.cuda.set_device(int(os.environ.get("SSLKIT_WORKER", "0")) % torch.cuda.device_count())
 
+    @property
+    def family(self) -> str:
+        """The kind of device: ``"cpu"``, ``"cuda"`` or ``"mps"``."""
+        return self.device.partition(":")[0]
+
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which networks run."""
-        return torch.autocast(self.device.partition(":")[0], dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        return torch.autocast(self.family, dtype=_DTYPES[self.precision], enabled=self.precision != "fp32")
+
+    def make_scaler(self) -> torch.amp.GradScaler:
+        """Return what keeps gradients within the range of fp16; in other precisions it does nothing.
+
+        It begins low: an update whose gradients overflow is left out, and a cell may have only a few dozen.
+        """
+        return torch.amp.GradScaler(
+            self.family, init_scale=2.0**12, growth_interval=500, enabled=self.precision == "fp16"
+        )
+
+    def send(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a tensor of the CPU on the device; the CPU does not wait until it is there."""
+        if self.family == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
 
 def resolve_compute(device: str, precision: str, compile_network: bool) -> Compute:
@@ -64,10 +88,11 @@ def resolve_compute(device: str, precision: str, compile_network: bool) -> Compu
     family, _, number = device.partition(":")
     if family not in available or (number and int(number) >= torch.cuda.device_count()):
         raise ConfigError(f"compute.device: {device!r} is not on this machine; it has {', '.join(available)}")
-    resolved: Literal["bf16", "fp32"] = (
-        "bf16" if precision == "bf16" or (precision == "auto" and _has_bf16(family)) else "fp32"
-    )
-    return Compute(device, resolved, compile_network)
+    if precision == "auto":
+        precision = "bf16" if _has_bf16(family) else "fp16" if family == "cuda" else "fp32"
+    if precision == "fp16" and family != "cuda":
+        raise ConfigError(f"compute.precision: 'fp16' is for CUDA; on {family!r} choose 'bf16', 'fp32' or 'auto'")
+    return Compute(device, cast("Precision", precision), compile_network)
 
 
 def _has_bf16(family: str) -> bool:

@@ -39,6 +39,7 @@ def train(
     schedule: Schedule,
     *,
     seed: Sequence[int | str],
+    scaler: torch.amp.GradScaler | None = None,
     first_update: int = 0,
     on_update: Callable[[int, StepOutput], None] = lambda update, output: None,
 ) -> None:
@@ -49,6 +50,7 @@ def train(
         optimizer: moves the parameters.
         schedule: the learning rate.
         seed: names the draws of dropout and the like: torch's global generator is seeded by it and the update.
+        scaler: keeps the gradients within the range of fp16; None: none is needed.
         first_update: where to go on after a checkpoint.
         on_update: called after each update with its number and output.
 
@@ -56,6 +58,7 @@ def train(
         TrainingDivergedError: if a loss is not finite; the parameters are those before that update. On an accelerator
             it is raised one update later, since asking at once would hold up the queue of work.
     """
+    scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
     unchecked: deque[tuple[int, torch.Tensor]] = deque()
     for update in range(first_update, schedule.num_updates):
         rate = schedule.rate(update)
@@ -68,11 +71,14 @@ def train(
         if loss.device.type == "cpu" or len(unchecked) > 1:
             _check_finite(*unchecked.popleft(), schedule)
         optimizer.zero_grad(set_to_none=True)
-        output.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        optimizer.step()
+        scaler.scale(output.loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        scaler.step(optimizer)
+        scaler.update()
         on_update(update, output)
     for update, loss in unchecked:
         _check_finite(update, loss, schedule)
+    if scaler.is_enabled() and scaler.get_scale() < 1:  # halved at each update that was left out
+        raise TrainingDivergedError("the gradients overflow in fp16 at any scale; set compute.precision='fp32'")
 
 
 def _check_finite(update: int, loss: torch.Tensor, schedule: Schedule) -> None:

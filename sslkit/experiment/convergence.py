@@ -12,6 +12,7 @@ from torch import nn
 
 from sslkit.config.schema import FinetuningConfig
 from sslkit.engine.optimisation import make_optimizer
+from sslkit.engine.precision import Compute
 from sslkit.engine.trainer import Schedule, train
 from sslkit.errors import TrainingDivergedError
 from sslkit.experiment.scoring import Decoder, score
@@ -26,6 +27,7 @@ class Convergence:
         settings: the budget, of which the phases are parts.
         test: returns what decodes the present logits of the test images, and those logits (N, L).
         targets: int64 (N,), the test images' grades.
+        compute: what it is trained on.
         report: takes the progress.
 
     Attributes:
@@ -42,9 +44,10 @@ class Convergence:
         settings: FinetuningConfig,
         test: Callable[[], tuple[Decoder, torch.Tensor]],
         targets: npt.NDArray[np.int64],
+        compute: Compute,
         report: Reporter,
     ) -> None:
-        self.settings, self.test, self.targets, self.report = settings, test, targets, report
+        self.settings, self.test, self.targets, self.compute, self.report = settings, test, targets, compute, report
         # The last of these is the last update, whose logits are the cell's result.
         points = np.linspace(0, settings.updates, settings.evaluations + 1).round().astype(int)[1:]
         self.points = frozenset(points.tolist())
@@ -74,7 +77,8 @@ class Convergence:
                 self._evaluate(phase, schedule.rate(update))
 
         optimizer = make_optimizer(modules, learning_rate, self.settings.weight_decay)
-        train(step, optimizer, schedule, seed=(*seed, phase), on_update=on_update)
+        scaler = self.compute.make_scaler()
+        train(step, optimizer, schedule, seed=(*seed, phase), scaler=scaler, on_update=on_update)
 
     def _evaluate(self, phase: str, learning_rate: float) -> None:
         self.decoder, self.logits = self.test()

@@ -82,7 +82,8 @@ class _Training:
             lambda: self.recipe.head.make(self.encoder.backbone.head_hidden_size),
         )
         self.head.to(self.recipe.compute.device)
-        self.convergence = Convergence(self.settings, self._test, self.recipe.grades[job.test_rows], report)
+        targets = self.recipe.grades[job.test_rows]
+        self.convergence = Convergence(self.settings, self._test, targets, self.recipe.compute, report)
 
     def run(self) -> TrainedCell:
         if self.job.arm == "knn":
@@ -108,10 +109,10 @@ class _Training:
         images = load_batch(self.images, rows)
         if symmetries is not None:
             images = apply_symmetries(images, symmetries)
-        return images.to(self.recipe.compute.device, non_blocking=True)
+        return self.recipe.compute.send(images)
 
     def _targets(self, rows: npt.NDArray[np.int64]) -> torch.Tensor:
-        return self.targets[rows].to(self.recipe.compute.device, non_blocking=True)
+        return self.recipe.compute.send(self.targets[rows])
 
     def _draw(self, update: int) -> Batch:
         size = self.settings.batch_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -117,6 +117,7 @@ class _Pretraining:
         self.seed = (self.recipe.seed, "pretraining", -1 if job.fold is None else job.fold)
         self.task = self._make_task()
         self.optimizer = make_optimizer([self.task], settings.learning_rate, settings.weight_decay)
+        self.scaler = self.recipe.compute.make_scaler()
         self.log: list[dict[str, Any]] = []
         self.epoch_metrics: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.data_seconds = 0.0
@@ -131,6 +132,7 @@ class _Pretraining:
             self.optimizer,
             self.schedule,
             seed=self.seed,
+            scaler=self.scaler,
             first_update=first_update,
             on_update=self._after_update,
         )
@@ -177,10 +179,7 @@ class _Pretraining:
             )
             for number, start in enumerate(range(0, len(images), VIEW_CHUNK))
         ]
-        return {
-            name: torch.cat([chunk[name] for chunk in chunks]).to(self.recipe.compute.device, non_blocking=True)
-            for name in chunks[0]
-        }
+        return {name: self.recipe.compute.send(torch.cat([chunk[name] for chunk in chunks])) for name in chunks[0]}
 
     def _after_update(self, update: int, output: StepOutput) -> None:
         self.task.after_update(output, (update + 1) / self.schedule.num_updates)
@@ -218,8 +217,7 @@ class _Pretraining:
         """Return how well the labels of the smallest share are told apart in the present representation."""
         job, recipe = self.job, self.recipe
         rows = evenly_drawn(job.probe_rows, MAX_PROBE_IMAGES)
-        compute = replace(recipe.compute, compile=False)
-        encoder = Encoder(self.task.encoder, self.task.context.mean, self.task.context.std, compute)
+        encoder = Encoder(self.task.encoder, self.task.context.mean, self.task.context.std, recipe.compute)
         features = encode_rows(encoder, self.images, rows).cpu().numpy()
         return probe_representation(features, recipe.grades[rows], [recipe.groups[row] for row in rows])
 
@@ -234,6 +232,7 @@ class _Pretraining:
             "update": updates_done,
             "task": self.task.state_dict(),
             "optimizer": None if finished else self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "log": json.dumps(self.log),
         }
         write_atomically(self.job.folder / "last.ckpt", lambda file: torch.save(state, file))
@@ -251,6 +250,7 @@ class _Pretraining:
         self.task.load_state_dict(state["task"])
         if state["optimizer"] is not None:
             self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
         self.log = json.loads(state["log"])
         return int(state["update"])
 

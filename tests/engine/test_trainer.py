@@ -74,6 +74,46 @@ def test_a_loss_that_is_not_finite_stops_before_it_does_harm() -> None:
     assert torch.equal(network.weight, before)
 
 
+def test_scaled_gradients_train_the_same_network() -> None:
+    def trained(scaler: torch.amp.GradScaler | None) -> torch.Tensor:
+        network, points, labels = make_problem()
+        optimizer = make_optimizer([network], 0.1, 0.0)
+        train(lambda update: loss_of(network, points, labels), optimizer, SCHEDULE, seed=(0,), scaler=scaler)
+        return network.weight
+
+    scaled = trained(torch.amp.GradScaler("cpu", init_scale=2.0**8, growth_interval=10))
+    torch.testing.assert_close(scaled, trained(None))
+
+
+def test_an_update_whose_gradients_overflow_is_left_out() -> None:
+    network, points, labels = make_problem()
+    before = network.weight.detach().clone()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**100)  # 2**100 times a gradient is finite in float32, ...
+    seen: list[bool] = []
+
+    def step(update: int) -> StepOutput:
+        grow = 1e30 if update < 3 else 1.0  # ... but not with this factor
+        return StepOutput(loss_of(network, points, labels).loss * grow)
+
+    def on_update(update: int, output: StepOutput) -> None:
+        seen.append(torch.equal(network.weight, before))
+
+    train(step, make_optimizer([network], 0.1, 0.0), SCHEDULE, seed=(0,), scaler=scaler, on_update=on_update)
+    assert seen[:3] == [True] * 3
+    assert not any(seen[3:])
+
+
+def test_gradients_that_overflow_at_any_scale_are_told() -> None:
+    network, points, _ = make_problem()
+
+    def step(update: int) -> StepOutput:
+        return StepOutput((network(points) - network(points).detach()).abs().sqrt().sum())  # 0, with a slope of nan
+
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12)
+    with pytest.raises(TrainingDivergedError, match=r"overflow in fp16 at any scale; set compute\.precision='fp32'"):
+        train(step, make_optimizer([network], 0.1, 0.0), SCHEDULE, seed=(0,), scaler=scaler)
+
+
 def test_every_update_is_told_in_order() -> None:
     network, points, labels = make_problem()
     told: list[int] = []

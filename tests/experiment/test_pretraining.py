@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from studies import prepare_tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sslkit.engine.precision import Compute
 from sslkit.errors import RunError
 from sslkit.experiment import pretraining
 from sslkit.experiment.cell import CellJob
@@ -167,7 +168,12 @@ class TestProbe:
         assert not all(torch.equal(kept[name], after[5][name]) for name in kept)
         assert not (best.folder / "best.safetensors").exists()
 
-    def test_keeps_the_same_after_a_resume(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("scaled", [False, True])
+    def test_keeps_the_same_after_a_resume(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scaled: bool) -> None:
+        def make_scaler(compute: Compute) -> torch.amp.GradScaler:
+            return torch.amp.GradScaler("cpu", init_scale=2.0**120, growth_interval=3, enabled=scaled)
+
+        monkeypatch.setattr(Compute, "make_scaler", make_scaler)
         monkeypatch.setattr(pretraining, "_CHECKPOINT_SECONDS", 0.0)
         whole, cut = (make_job(tmp_path / name, probe_every=1, keep="best") for name in ("whole", "cut"))
         whole.execute(lambda values: None)
