@@ -104,6 +104,7 @@ def bench(
     seconds: float = 10.0,
     registry: Registry | None = None,
     told: Callable[[str], None] = lambda stage: None,
+    compiled: bool = False,
 ) -> Bench:
     """Measure each stage of a run on this machine, through the code that the run uses, and estimate the whole.
 
@@ -113,11 +114,12 @@ def bench(
         seconds: for each stage, about.
         registry: the plugins; by default those that are installed.
         told: called with the name of each stage as it begins.
+        compiled: time pretraining under ``compute.compile`` as well, which takes minutes.
 
     Raises:
         sslkit.errors.UsageError: if configuration or data cannot be used.
     """
-    return measure_run(_checked(config, overrides), registry or build_registry(), seconds, told)
+    return measure_run(_checked(config, overrides), registry or build_registry(), seconds, told, compiled=compiled)
 
 
 def estimate(config: ConfigLike, *, overrides: Iterable[str] = (), registry: Registry | None = None) -> Bench:

@@ -13,14 +13,19 @@ import click
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration.")
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.1), help="Time for each stage.")
+@click.option("--compile", "compiled", is_flag=True, help="Time pretraining under compute.compile, too: minutes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
-def bench(config: Path, overrides: tuple[str, ...], seconds: float, as_json: bool) -> None:
+def bench(config: Path, overrides: tuple[str, ...], seconds: float, compiled: bool, as_json: bool) -> None:
     """Measure each stage of a run on this machine and these images, and say what the whole run will take."""
     from sslkit import api
     from sslkit.cli.display import show_bench
 
     found = api.bench(
-        config, overrides=overrides, seconds=seconds, told=lambda stage: click.echo(f"{stage} ...", err=True)
+        config,
+        overrides=overrides,
+        seconds=seconds,
+        compiled=compiled,
+        told=lambda stage: click.echo(f"{stage} ...", err=True),
     )
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))

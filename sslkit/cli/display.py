@@ -132,6 +132,8 @@ def show_bench(bench: Bench) -> None:
     rows["cells"] = f"{bench.cells['per_hour']:,.1f} an hour"
     rows["prediction"] = f"{bench.predict['images_per_s']:,.1f} images/s"
     rows["a whole run"] = _estimate(bench)
+    if bench.compiled:
+        rows["compiled"] = _compiled(bench)
     for key, value in rows.items():
         table.add_row(key, escape(value))
     console.print(table)
@@ -146,12 +148,24 @@ def show_estimate(bench: Bench) -> None:
     )
 
 
+def _compiled(bench: Bench) -> str:
+    before, after = bench.estimate["hours"], bench.compiled["hours"]
+    gain = bench.compiled["views_per_s"] / bench.pretraining["views_per_s"]
+    verdict = "it pays: set compute.compile = true" if after < 0.95 * before else "it does not pay in this run"
+    return (
+        f"pretraining at {gain:.2f} of its speed after {bench.compiled['startup_s']:.0f} s of compiling a job, "
+        f"{_span(after)} for the whole run; {verdict}"
+    )
+
+
+def _span(hours: float) -> str:
+    return f"{60 * hours:.1f} minutes" if hours < 1 else f"{hours:.1f} hours"
+
+
 def _estimate(bench: Bench) -> str:
     estimate = bench.estimate
-    hours = estimate["hours"]
-    span = f"{60 * hours:.1f} minutes" if hours < 1 else f"{hours:.1f} hours"
     return (
-        f"about {span} for {estimate['jobs']:.0f} jobs, {estimate['workers']:.0f} at a time, and "
+        f"about {_span(estimate['hours'])} for {estimate['jobs']:.0f} jobs, {estimate['workers']:.0f} at a time, and "
         f"{estimate['disk_gib']:.2f} GiB of disk"
     )
 

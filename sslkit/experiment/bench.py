@@ -40,13 +40,15 @@ class Bench:
 
     Attributes:
         ingest: ``images_per_s``.
-        pretraining: ``views_per_s`` of all workers together, ``data_time_share`` of the time of an epoch; empty where
-            nothing is pretrained.
+        pretraining: ``views_per_s`` of all workers together, ``views_per_image``, ``data_time_share`` of the time of
+            an epoch, ``startup_s`` that the first update takes more than another; empty where nothing is pretrained.
         cells: ``per_hour``, of all workers together; ``updates_per_s`` and ``features_per_s`` of one.
         predict: ``images_per_s``, decoding included, with the models of all folds.
         estimate: ``hours`` in all and of each stage, ``disk_gib``, ``jobs``, ``pretrainings`` and ``cells``
             among them, and ``workers``.
         hardware: what it was measured on.
+        compiled: ``views_per_s`` and ``startup_s`` of pretraining under ``compute.compile``, and ``hours`` of the whole
+            run with it; empty where that was not measured.
     """
 
     ingest: dict[str, float]
@@ -55,10 +57,35 @@ class Bench:
     predict: dict[str, float]
     estimate: dict[str, float]
     hardware: dict[str, Any]
+    compiled: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Length:
+    """The seconds of a job, by what was measured: of pretraining, of an update of a cell, images a second forward."""
+
+    pretraining: dict[str, float]
+    update: float
+    features: float
+    workers: int
+
+    def __call__(self, job: Job) -> float:
+        if isinstance(job, PretrainingJob):
+            views = job.recipe.pretraining.epochs * len(job.rows) * self.pretraining["views_per_image"]
+            return self.pretraining["startup_s"] + views * self.workers / self.pretraining["views_per_s"]
+        if isinstance(job, FeaturesJob):
+            return _STARTUP + len(job.rows) / self.features
+        assert isinstance(job, CellJob), "a run has no other jobs"
+        return _STARTUP + job.forward_images / self.features + job.whole_updates * self.update
 
 
 def measure_run(
-    config: RunConfig, registry: Registry, seconds: float = 10.0, told: Callable[[str], None] = lambda stage: None
+    config: RunConfig,
+    registry: Registry,
+    seconds: float = 10.0,
+    told: Callable[[str], None] = lambda stage: None,
+    *,
+    compiled: bool = False,
 ) -> Bench:
     """Measure every stage for about so many seconds, and keep the answer for later.
 
@@ -67,6 +94,7 @@ def measure_run(
         registry: the installed plugins.
         seconds: for each stage.
         told: called with each stage as it begins.
+        compiled: whether pretraining is timed under ``compute.compile`` as well, which takes minutes.
 
     Raises:
         UsageError: if configuration or data cannot be used.
@@ -83,20 +111,17 @@ def measure_run(
         jobs = make_jobs(study, _whole(recipe, manifest), manifest, splits)
         told("pretraining")
         pretraining = time_pretraining(study, recipe, workers, seconds) if jobs.pretrainings else {}
+        under_compile = {}
+        if compiled and jobs.pretrainings and not compute.compile:
+            told("pretraining, compiled")
+            compiling = replace(recipe, compute=replace(compute, compile=True))
+            under_compile = time_pretraining(study, compiling, workers, seconds)
         told("cells")
         update, features = time_cells(study, recipe, jobs.cells, workers, seconds)
         told("predict")
         predict_rate = time_prediction(study, manifest, recipe, seconds)
 
-    def length(job: Job) -> float:
-        if isinstance(job, PretrainingJob):
-            images = job.recipe.pretraining.epochs * len(job.rows)
-            return _STARTUP + images * pretraining["views_per_image"] * workers / pretraining["views_per_s"]
-        if isinstance(job, FeaturesJob):
-            return _STARTUP + len(job.rows) / features
-        assert isinstance(job, CellJob), "a run has no other jobs"
-        return _STARTUP + job.forward_images / features + job.whole_updates * update
-
+    length = _Length(pretraining, update, features, workers)
     everything: list[Job] = [*jobs.pretrainings, *jobs.features, *jobs.cells]
     trained = [cell for cell in jobs.cells if cell.arm not in FROZEN_ARMS] or jobs.cells
     mean_cell = statistics.fmean(map(length, trained))
@@ -118,6 +143,13 @@ def measure_run(
             "workers": workers,
         },
         hardware=hardware(compute),
+        compiled={
+            "views_per_s": under_compile["views_per_s"],
+            "startup_s": under_compile["startup_s"],
+            "hours": ingest_hours + makespan(everything, workers, replace(length, pretraining=under_compile)) / 3600,
+        }
+        if under_compile
+        else {},
     )
     path = _kept_path(study, compute)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from sslkit.experiment.prediction import Predictor
 from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.recipe import Configured, Recipe, task_context
 from sslkit.experiment.run_directory import RunDirectory
-from sslkit.experiment.stopwatch import update_rate
+from sslkit.experiment.stopwatch import time_updates
 
 _SAMPLE = 96
 """Images that are decoded to measure decoding."""
@@ -70,7 +70,7 @@ def time_ingest(study: Study, manifest: Manifest, compute: Compute, folder: Path
 
 
 def time_pretraining(study: Study, recipe: Recipe, workers: int, seconds: float) -> dict[str, float]:
-    """Return views a second of all workers together, views an image, and the share of the time that data take."""
+    """Return views a second of all workers together, views an image, the share of the time that data take, startup."""
     settings = recipe.pretraining.model_copy(update={"epochs": _ENDLESS, "probe_every": 0, "keep": "last"})
     task: Configured = study.tasks[0]
     rows = _readable(recipe, 2 * settings.batch_size)  # two updates an epoch, so that soon one is logged
@@ -79,12 +79,13 @@ def time_pretraining(study: Study, recipe: Recipe, workers: int, seconds: float)
         own = RunDirectory(recipe.directory.root / str(number))
         job = PretrainingJob(replace(recipe, directory=own, pretraining=settings), task, number, rows, rows[:0])
         jobs.append(job)
-    updates = update_rate(study.executor.make(), jobs, workers, seconds)
+    timing = time_updates(study.executor.make(), jobs, workers, seconds)
     lines = [json.loads(line) for job in jobs for line in (job.folder / "metrics.jsonl").read_text().splitlines()]
     per_image = _views_per_image(study, task, recipe)
     return {
-        "views_per_s": updates * workers * settings.batch_size * per_image,
+        "views_per_s": timing.updates_per_s * workers * settings.batch_size * per_image,
         "views_per_image": per_image,
+        "startup_s": timing.startup_s,
         "data_time_share": sum(line["data_seconds"] for line in lines) / sum(line["seconds"] for line in lines),
     }
 
@@ -111,7 +112,7 @@ def time_cells(
         directory = RunDirectory(recipe.directory.root / f"cells{number}")
         own_recipe = replace(recipe, finetuning=whole, directory=directory)
         jobs.append(replace(cell, recipe=own_recipe, fold=number, training_rows=rows, test_rows=rows[:2]))
-    update = 1 / update_rate(study.executor.make(), jobs, workers, seconds)
+    update = 1 / time_updates(study.executor.make(), jobs, workers, seconds).updates_per_s
     encoder = build_encoder(study.backbone.make(), recipe.compute).eval()
     images = load_batch(recipe.cache.open(), _readable(recipe, 64)).to(recipe.compute.device)
     threads = torch.get_num_threads()

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sslkit.errors import RunError
 from sslkit.interfaces import Executor, Job
@@ -15,8 +15,17 @@ _FEWEST_UPDATES = 3
 """Updates that are timed, at least, after the first, which warms up."""
 
 
-def update_rate(executor: Executor[Any], jobs: Sequence[Job], workers: int, seconds: float) -> float:
-    """Return the updates a second of a job, the mean over jobs that run beside each other.
+class Timing(NamedTuple):
+    """How fast a job is, the mean over jobs that run beside each other."""
+
+    updates_per_s: float
+    """Updates a second, once the first is over."""
+    startup_s: float
+    """What the first update takes more than another, from the start of the job: loading, compiling."""
+
+
+def time_updates(executor: Executor[Any], jobs: Sequence[Job], workers: int, seconds: float) -> Timing:
+    """Return how fast jobs are that run beside each other.
 
     Args:
         executor: runs the jobs until each has been timed for long enough, and is stopped then.
@@ -31,7 +40,7 @@ def update_rate(executor: Executor[Any], jobs: Sequence[Job], workers: int, seco
     try:
         executor.run(jobs, workers, watch)
     except _EnoughError:
-        return watch.rate()
+        return watch.timing()
     raise RunError("there was no job to be timed")
 
 
@@ -44,10 +53,12 @@ class _Stopwatch:
 
     def __init__(self, jobs: int, seconds: float) -> None:
         self.jobs, self.seconds = jobs, seconds
+        self.starts: dict[str, float] = {}
         self.times: dict[str, list[float]] = defaultdict(list)
 
     def started(self, job: Job) -> None:
-        """Nothing is timed before the first update has ended."""
+        """Note when a job begins."""
+        self.starts[job.id] = time.perf_counter()
 
     def progressed(self, job: Job, values: Mapping[str, Any]) -> None:
         """Note the time of an update."""
@@ -65,6 +76,9 @@ class _Stopwatch:
         """Give up."""
         raise RunError(f"{job.id} failed while it was timed: {reason.strip()}")
 
-    def rate(self) -> float:
-        """Return updates a second, the mean over jobs."""
-        return statistics.fmean((len(times) - 1) / (times[-1] - times[0]) for times in self.times.values())
+    def timing(self) -> Timing:
+        """Return the means over jobs."""
+        updates = [(times[-1] - times[0]) / (len(times) - 1) for times in self.times.values()]
+        first = [times[0] - self.starts[name] for name, times in self.times.items()]
+        rate = statistics.fmean(1 / update for update in updates)
+        return Timing(rate, max(0.0, statistics.fmean(first) - statistics.fmean(updates)))

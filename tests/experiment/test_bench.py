@@ -15,7 +15,7 @@ from sslkit.cli import cli
 from sslkit.config import to_toml
 from sslkit.errors import RunError
 from sslkit.experiment.bench import Bench
-from sslkit.experiment.stopwatch import update_rate
+from sslkit.experiment.stopwatch import time_updates
 from sslkit_local import Local
 
 
@@ -78,10 +78,18 @@ def test_the_command_prints_json_alone(tmp_path: Path) -> None:
 def test_jobs_that_cannot_be_timed_are_told(jobs: list[Fail], message: str) -> None:
     warm_context()
     with pytest.raises(RunError, match=message):
-        update_rate(Local(PluginConfig()), jobs, 1, 0.1)
+        time_updates(Local(PluginConfig()), jobs, 1, 0.1)
 
 
 def test_a_job_that_ends_too_early_is_told(tmp_path: Path) -> None:
     warm_context()
     with pytest.raises(RunError, match="a ended before it could be timed"):
-        update_rate(Local(PluginConfig()), [Note("a", tmp_path / "log")], 1, 0.1)
+        time_updates(Local(PluginConfig()), [Note("a", tmp_path / "log")], 1, 0.1)
+
+
+@pytest.mark.slow
+def test_pretraining_is_timed_under_compile_where_that_is_asked_for() -> None:
+    found = sslkit.bench(tiny_config(), seconds=0.3, compiled=True)
+    assert found.compiled["views_per_s"] > 0
+    assert found.compiled["startup_s"] > found.pretraining["startup_s"]
+    assert found.compiled["hours"] > found.estimate["hours"], "a tiny run is over before anything is compiled"
