@@ -77,6 +77,26 @@ class Tell:
 
 
 @dataclass(frozen=True)
+class Steps:
+    """Tells of each of a few steps, and writes that it began and ended."""
+
+    id: str
+    log: Path
+    seconds: float = 0.1
+    after: tuple[str, ...] = ()
+    cost: float = 1.0
+
+    def execute(self, report: Reporter) -> None:
+        with self.log.open("a") as log:
+            log.write(f"{self.id} begins\n")
+        for done in range(1, 6):
+            time.sleep(self.seconds)
+            report({"done": done, "total": 5})
+        with self.log.open("a") as log:
+            log.write(f"{self.id} ends\n")
+
+
+@dataclass(frozen=True)
 class Wait:
     """Waits until it is ended."""
 
@@ -86,7 +106,8 @@ class Wait:
 
     def execute(self, report: Reporter) -> None:
         report({"process": os.getpid()})
-        time.sleep(60)
+        for _ in range(600):  # a signal on the way into a long sleep would be heard at its end
+            time.sleep(0.1)
 
 
 @dataclass(frozen=True)

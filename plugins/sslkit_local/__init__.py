@@ -4,6 +4,9 @@ Processes are forked from a server process that has torch and the plugins loaded
 own: starting a job costs a tenth of a second rather than seconds. Each job computes in one thread, so that its result
 does not depend on how many jobs run beside it; a job that takes more fails. The job that most work waits for is the
 first to start. On a machine with several GPUs, the n-th job at a time computes on the n-th GPU.
+
+The last jobs share the cores: where fewer than two rounds are left and cores would be idle in the last of them, the
+waiting jobs begin beside those that run, as far as memory allows.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from typing import Any
 
 from sslkit import Executor, Job, JobObserver, PluginConfig, hookimpl, longest_first
 from sslkit.errors import RunError, SslkitError
+from sslkit_local import sharing
 
 _PATIENCE = 10.0
 """Seconds that a process may take to end once its job has."""
@@ -36,6 +40,8 @@ class _Running:
     process: BaseProcess
     pipe: Connection
     slot: int
+    left: float = 0.0  # of the job's cost
+    peak: int = 0  # bytes of memory, once it has told
     failure: str | None = None  # the reason, once it has failed
     done: bool = False
 
@@ -47,7 +53,7 @@ class Local(Executor[PluginConfig]):
     Config = PluginConfig
 
     def run(self, jobs: Sequence[Job], workers: int, observer: JobObserver) -> None:
-        """Run every job once those it waits for are done, at most ``workers`` at a time."""
+        """Run every job once those it waits for are done, at most ``workers`` at a time but for the last ones."""
         context = multiprocessing.get_context("forkserver")
         waiting = {job.id: job for job in longest_first(jobs)}
         unfinished = set(waiting)
@@ -55,11 +61,12 @@ class Local(Executor[PluginConfig]):
         running: list[_Running] = []
         try:
             while waiting or running:
-                for job in list(waiting.values()):
-                    if unfinished.isdisjoint(job.after) and len(running) < workers:
-                        slot = min(set(range(workers)) - {entry.slot for entry in running})
-                        running.append(_start(context, waiting.pop(job.id), slot))
-                        observer.started(job)
+                ready = [job for job in waiting.values() if unfinished.isdisjoint(job.after)]
+                last = len(ready) == len(waiting) and _share_cores(running, ready, workers)
+                for job in ready if last else ready[: max(0, workers - len(running))]:
+                    slot = min(set(range(len(running) + 1)) - {entry.slot for entry in running})
+                    running.append(_start(context, waiting.pop(job.id), slot))
+                    observer.started(job)
                 if not running:
                     raise ValueError(f"the jobs {', '.join(waiting)} wait for one another")
                 for ended in _hear(running, observer):
@@ -77,6 +84,24 @@ class Local(Executor[PluginConfig]):
             for other in running:
                 other.process.join(5)
                 other.process.kill()
+                other.process.join()
+
+
+def _share_cores(running: Sequence[_Running], ready: Sequence[Job], workers: int) -> bool:
+    """Return whether the last jobs should begin at once, more of them than there are cores."""
+    import torch
+
+    total = len(running) + len(ready)
+    if not ready or len(running) < workers or total >= 2 * workers or workers != _cores():
+        return False
+    if torch.accelerator.is_available() or not all(entry.peak for entry in running):
+        return False
+    pays = sharing.pays([entry.left for entry in running], [job.cost for job in ready], workers)
+    return pays and total * max(entry.peak for entry in running) < sharing.free_memory()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _give_up(waiting: dict[str, Job], lost: dict[str, tuple[str, ...]], observer: JobObserver) -> None:
@@ -93,7 +118,7 @@ def _start(context: Any, job: Job, slot: int) -> _Running:
     process = context.Process(target=_work, args=(job, theirs, slot), name=job.id, daemon=True)
     process.start()
     theirs.close()
-    return _Running(job, process, ours, slot)
+    return _Running(job, process, ours, slot, left=job.cost)
 
 
 def _hear(running: Sequence[_Running], observer: JobObserver) -> list[_Running]:
@@ -112,7 +137,10 @@ def _hear(running: Sequence[_Running], observer: JobObserver) -> list[_Running]:
             ended.append(entry)
             continue
         match message:
-            case ("progress", values):
+            case ("progress", values, peak):
+                entry.peak = peak
+                if values.get("total"):
+                    entry.left = entry.job.cost * (1 - values.get("done", 0) / values["total"])
                 observer.progressed(entry.job, values)
             case ("done", _):
                 entry.done = True
@@ -134,7 +162,7 @@ def _work(job: Job, pipe: Connection, slot: int) -> None:
 
     def report(values: Mapping[str, Any]) -> None:
         _refuse_threads(torch.get_num_threads())
-        pipe.send(("progress", values))
+        pipe.send(("progress", values, sharing.peak_memory()))
 
     try:
         with threadpool_limits(_THREADS):

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from sslkit.data.cropping import MASK_RADIUS
 from sslkit.data.reading import DecodedImage
-from sslkit.data.retina import Box
+from sslkit.data.retina import Box, thumbnail
 
 Mask = npt.NDArray[np.bool_]
 
@@ -27,18 +26,24 @@ STATISTICS = (
 """The names of the global statistics, in order."""
 
 STATISTICS_SIDE = 256
-"""Pixels of the longer side of the copy that statistics are taken from, at most."""
+"""Pixels that an image is decoded to for its statistics, at least, if it has them."""
 
 
-def global_statistics(image: DecodedImage, num_bytes: float = math.nan, retina: Box | None = None) -> dict[str, float]:
+def global_statistics(
+    image: DecodedImage,
+    num_bytes: float = math.nan,
+    retina: Box | None = None,
+    small: npt.NDArray[np.uint8] | None = None,
+) -> dict[str, float]:
     """Return what an original image shows without a look at its anatomy.
 
-    Colours (0..255), sharpness and shapes are taken from a copy of at most 256 pixels.
+    Colours (0..255), sharpness and shapes are taken from the [thumbnail][sslkit.data.retina.thumbnail].
 
     Args:
         image: decoded to 256 pixels at least, if it has them.
         num_bytes: size of its file; NaN where it has none.
         retina: the visible retina in the image's pixels; None where there is none.
+        small: the thumbnail, where it is made already.
 
     Returns:
         ``box_left``, ``box_top``, ``box_right``, ``box_bottom``: the visible retina, as shares of width and height
@@ -53,7 +58,7 @@ def global_statistics(image: DecodedImage, num_bytes: float = math.nan, retina: 
         (30.0, 7.0, 0.0)
     """
     pixels = image.pixels
-    small = np.asarray(Image.fromarray(pixels).reduce(max(1, -(-max(pixels.shape) // STATISTICS_SIDE))))
+    small = thumbnail(pixels)[0] if small is None else small
     rows, columns = small.shape[:2]
     height, width = pixels.shape[:2]
     left, top, right, bottom = retina or (0.0, 0.0, float(width), float(height))

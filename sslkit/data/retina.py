@@ -12,7 +12,7 @@ from sslkit.errors import DataError
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels; fractions allowed."""
 
-_DETECTION_SIDE = 256
+_THUMBNAIL_SIDE = 256
 _LEAST_CONTRAST = 10.0
 _LEAST_AREA = 0.02
 _LEAST_FILL = 0.55
@@ -20,15 +20,31 @@ _LEAST_CHORD = 0.12
 _ADVICE = 'use crop = "center" or "none" if these are not fundus photographs'
 
 
-def retina_box(pixels: npt.NDArray[np.uint8]) -> Box:
+def thumbnail(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], int]:
+    """Return a copy of at most 256 pixels a side, each the mean of a square, and the side of those squares.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+
+    Example:
+        >>> small, factor = thumbnail(np.zeros((300, 600, 3), np.uint8))
+        >>> small.shape, factor
+        ((100, 200, 3), 3)
+    """
+    factor = max(1, -(-max(pixels.shape) // _THUMBNAIL_SIDE))
+    return np.asarray(Image.fromarray(pixels).reduce(factor)), factor
+
+
+def retina_box(pixels: npt.NDArray[np.uint8], small: tuple[npt.NDArray[np.uint8], int] | None = None) -> Box:
     """Find the visible part of the retina.
 
-    The search runs on a copy of at most 256 pixels. Foreground is what is brighter than the corners by more than the
+    The search runs on the `thumbnail`. Foreground is what is brighter than the corners by more than the
     level at which the image is steepest; its most massive connected part, less the rows and columns that it hardly
     enters (a notch, a hair), is the retina. An image without a dark surround is retina from edge to edge.
 
     Args:
         pixels: uint8 (H, W, 3).
+        small: their thumbnail, where it is made already.
 
     Returns:
         The bounding box of the visible retina, in pixels of the image.
@@ -37,9 +53,8 @@ def retina_box(pixels: npt.NDArray[np.uint8]) -> Box:
         DataError: if the image is of one colour, nearly black, or shows nothing but a small bright spot.
     """
     height, width = pixels.shape[:2]
-    factor = max(1, -(-max(height, width) // _DETECTION_SIDE))
-    small = np.asarray(Image.fromarray(pixels).reduce(factor))
-    light = _box_mean(np.maximum(np.maximum(small[..., 0], small[..., 1]), small[..., 2]).astype(np.float32), radius=1)
+    view, factor = small or thumbnail(pixels)
+    light = _box_mean(np.maximum(np.maximum(view[..., 0], view[..., 1]), view[..., 2]).astype(np.float32), radius=1)
     dimmest, brightest = (float(value) for value in np.percentile(light, [1, 99]))
     if brightest < _LEAST_CONTRAST or brightest - dimmest < _LEAST_CONTRAST / 2:
         kind = "nearly black" if brightest < _LEAST_CONTRAST else "of one colour"

@@ -88,8 +88,9 @@ class Predictor:
         directory = RunDirectory(run_directory)
         config = load_run_config(directory)
         study = resolve(config, registry)
-        # Not the run's own device, which this machine may not have.
-        compute = resolve_compute("auto", config.compute.precision, False)
+        # Not the run's own device, nor fp16, which this machine may not have.
+        precision = config.compute.precision if config.compute.precision != "fp16" else "auto"
+        compute = resolve_compute("auto", precision, False)
         folders = _model_folders(directory, config.evaluation.folds, arm, pretext)
         models = [_load_model(study, folder, compute) for folder in folders]
         return cls(study.preprocessing, models, _average_decoding([head for _, head in models], folders), compute)

@@ -17,6 +17,8 @@ from sslkit.types import Record
 class Dataset(Plugin[ConfigT], ABC):
     """Lists records and reads one image at a time; instances travel to worker processes by pickle.
 
+    Once its records are listed, several threads may read and fingerprint images at once.
+
     Args:
         config: the data set's own options; its paths are absolute by then.
     """

@@ -54,7 +54,8 @@ class Executor(Plugin[ConfigT], ABC):
     def run(self, jobs: Sequence[Job], workers: int, observer: JobObserver) -> None:
         """Run every job once those it waits for are done, at most ``workers`` at a time.
 
-        Those that most work waits for should come first: see [longest_first][sslkit.longest_first].
+        Those that most work waits for should come first: see [longest_first][sslkit.longest_first]. The last jobs may
+        be more than ``workers`` where they end sooner so.
 
         A job whose predecessor failed is reported as failed and not run. Failures are reported, not raised.
         """

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from forking import warm_context
-from jobs import Fail, LoadLibraries, Note, TakeThreads, Tell, Wait
+from jobs import Fail, LoadLibraries, Note, Steps, TakeThreads, Tell, Wait
 
+import sslkit_local
 from sslkit import Job, JobObserver, PluginConfig
-from sslkit_local import Local, sslkit_executors
+from sslkit_local import Local, sharing, sslkit_executors
 
 pytestmark = pytest.mark.usefixtures("_warm")
 
@@ -56,6 +58,14 @@ def run(jobs: Sequence[Job], workers: int = 2) -> Heard:
 
 def lines(log: Path) -> list[str]:
     return log.read_text().splitlines()
+
+
+def most_at_once(log: Path) -> int:
+    running, most = 0, 0
+    for line in lines(log):
+        running += 1 if line.endswith("begins") else -1
+        most = max(most, running)
+    return most
 
 
 def test_the_hook_returns_the_class() -> None:
@@ -107,11 +117,7 @@ def test_libraries_that_a_job_loads_keep_to_one_thread() -> None:
 def test_no_more_jobs_run_at_a_time_than_workers(tmp_path: Path) -> None:
     log = tmp_path / "log"
     run([Note(str(number), log, seconds=0.5) for number in range(6)], workers=3)
-    running, most = 0, 0
-    for line in lines(log):
-        running += 1 if line.endswith("begins") else -1
-        most = max(most, running)
-    assert most in (2, 3)  # a busy machine may be slow to start the third
+    assert most_at_once(log) in (2, 3)  # a busy machine may be slow to start the third
 
 
 def test_progress_arrives_and_each_job_is_a_process_of_one_thread() -> None:
@@ -203,3 +209,35 @@ def test_an_interrupt_ends_the_jobs_that_run() -> None:
         with pytest.raises(ProcessLookupError):
             os.kill(heard.progress[name][0]["process"], 0)
     assert heard.all("started") == {"a", "b"}
+
+
+class TestLastJobs:
+    @pytest.fixture(autouse=True)
+    def _machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sslkit_local, "_cores", lambda: 2)
+        monkeypatch.setattr(sharing, "free_memory", lambda: 2**40)
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+
+    def jobs(self, log: Path, number: int) -> list[Steps]:
+        return [Steps(str(number), log) for number in range(number)]
+
+    @pytest.mark.parametrize(("number", "most"), [(3, 3), (4, 2), (5, 3)])
+    def test_the_last_three_of_equal_jobs_share_two_cores(self, tmp_path: Path, number: int, most: int) -> None:
+        heard = run(self.jobs(tmp_path / "log", number))
+        assert heard.all("finished") == {str(job) for job in range(number)}
+        assert most_at_once(tmp_path / "log") == most
+
+    def test_a_core_for_each_worker_is_what_is_shared(self, tmp_path: Path) -> None:
+        run(self.jobs(tmp_path / "log", 2), workers=1)
+        assert most_at_once(tmp_path / "log") == 1
+
+    @pytest.mark.parametrize(
+        ("of", "name", "value"),
+        [(sharing, "free_memory", 2**20), (sslkit_local, "_cores", 4), (torch.accelerator, "is_available", True)],
+    )
+    def test_nothing_is_shared_that_is_scarce_or_not_asked_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: object, name: str, value: object
+    ) -> None:
+        monkeypatch.setattr(of, name, lambda: value)
+        run(self.jobs(tmp_path / "log", 3))
+        assert most_at_once(tmp_path / "log") == 2
