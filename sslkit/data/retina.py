@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import label, uniform_filter
 
 from sslkit.errors import DataError
 
@@ -108,26 +108,10 @@ def _main_part(foreground: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return the connected part in which the foreground is most massive, without specks and thin strokes."""
     foreground = _box_mean(foreground.astype(np.float32), radius=2) > 0.5
     mass = _box_mean(foreground.astype(np.float32), radius=min(foreground.shape) // 8)
-    part = np.zeros_like(foreground)
-    part[np.unravel_index(int(np.argmax(mass * foreground)), part.shape)] = True
-    part &= foreground
-    reached = 0
-    # A run of foreground that is touched anywhere is taken whole, along rows and columns in turn: a disc needs a few
-    # rounds, where growing it pixel by pixel would need a hundred.
-    while (now := int(part.sum())) > reached:
-        reached = now
-        part = _touched_runs(foreground.T, _touched_runs(foreground, part).T).T
+    parts, _ = label(foreground)
+    centre = parts.flat[int(np.argmax(mass * foreground))]
+    part: npt.NDArray[np.bool_] = (parts == centre) & foreground
     return part
-
-
-def _touched_runs(foreground: npt.NDArray[np.bool_], part: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return the runs of foreground along rows that hold a pixel of the part."""
-    starts = foreground.copy()
-    starts[:, 1:] &= ~foreground[:, :-1]
-    run = np.cumsum(starts).reshape(foreground.shape)
-    touched = np.zeros(int(run[-1, -1]) + 1, np.bool_)
-    touched[run[part]] = True
-    return touched[run] & foreground
 
 
 def _extent(counts: npt.NDArray[np.intp]) -> tuple[int, int]:

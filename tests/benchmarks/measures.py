@@ -31,6 +31,7 @@ from sslkit.experiment.observation import Silent
 from sslkit.experiment.plan import make_manifest, resolve
 from sslkit.experiment.preparation import Prepared, prepare
 from sslkit.experiment.run_directory import RunDirectory
+from sslkit.experiment.stopwatch import time_updates
 from sslkit.metrics import quadratic_weighted_kappa
 from sslkit_local import Local
 
@@ -147,15 +148,29 @@ def _executor_gain(choose: Callable[[Prepared], Sequence[Job]], rounds: int, **t
     return ratios
 
 
+def _print_limit(choose: Callable[[Prepared], Sequence[Job]], **tables: Any) -> None:
+    """Print what no schedule can gain more than: the updates of one-thread processes against all threads on one."""
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = choose(prepared_of(config_of(64, **tables), Path(folder) / "beside"))[:CORES]
+        alone = choose(prepared_of(config_of(64, **tables), Path(folder) / "alone"))[0]
+        beside = CORES * time_updates(Local(PluginConfig()), jobs, CORES, SECONDS).updates_per_s
+        print(
+            f"    {CORES} processes in one thread each do {beside / job_rate(alone, 1, SECONDS):.2f} times the updates"
+        )
+
+
 def pretrainings(rounds: int) -> list[float]:
     """Five pretrainings at 64 px through the local executor, against one after another."""
-    return _executor_gain(lambda prepared: prepared.jobs.pretrainings, rounds, pretraining={"epochs": 2})
+    _print_limit(lambda prepared: prepared.jobs.pretrainings, pretraining={"epochs": 100_000})
+    return _executor_gain(lambda prepared: prepared.jobs.pretrainings, rounds, pretraining={"epochs": 8})
 
 
 def cells(rounds: int) -> list[float]:
     """Ten cells from scratch at 64 px through the local executor, against one after another."""
     evaluation = {"arms": ["scratch"], "label_fractions": [0.5, 1.0]}
-    budget = {"updates": 30, "head_updates": 5}
+    budget = {"updates": 60, "head_updates": 10}
+    endless = {"updates": 1_000_000, "head_updates": 0}
+    _print_limit(lambda prepared: prepared.jobs.cells, evaluation=evaluation, finetuning=endless)
     return _executor_gain(lambda prepared: prepared.jobs.cells, rounds, evaluation=evaluation, finetuning=budget)
 
 

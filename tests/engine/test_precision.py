@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import platform
+import resource
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -43,3 +48,20 @@ def test_what_is_on_the_device_already_is_not_copied() -> None:
 def test_networks_compute_in_the_precision(precision: str, dtype: torch.dtype) -> None:
     with resolve_compute("cpu", precision, False).autocast():
         assert torch.nn.Linear(4, 4)(torch.ones(2, 4)).dtype == dtype
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not told")
+def test_memory_that_tensors_leave_is_used_again() -> None:
+    script = (
+        "import resource, torch\n"
+        "from sslkit.engine.precision import Compute\n"
+        "Compute('cpu', 'fp32').prepare_process()\n"
+        "def faults():\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for update in range(8):\n"
+        "    before = before if update > 3 else faults()\n"
+        "    torch.ones(2**24).add_(1)\n"
+        "print(faults() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 2**24 * 4 / resource.getpagesize() / 10, "five tensors of 64 MiB take no new pages"

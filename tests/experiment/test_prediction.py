@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from studies import tiny_config
 
 import sslkit
 from sslkit.errors import RunDirectoryError, WeightsError
+from sslkit.experiment import prediction
 from sslkit.experiment.plan import resolve
 from sslkit.experiment.prediction import Predictor
 from sslkit.experiment.running import RunResult
@@ -77,6 +79,42 @@ def test_an_unreadable_image_is_answered_in_its_place(
     assert "not an image" in (answers[0].error or "")
     assert "No such file" in (answers[2].error or "")
     assert answers[1].grade_name in (answers[1].probabilities or {})
+
+
+def test_files_are_read_a_few_batches_ahead_and_answered_in_order(
+    tiny_run: RunResult, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction, "available_cores", lambda: 3)
+    monkeypatch.setattr(Predictor, "batch_size", 2)
+    predictor = Predictor.from_run(tiny_run.directory.root, sslkit.build_registry())
+    paths = [path for path in photographs.values() for _ in range(2)]
+    taken = []
+
+    def give() -> Iterator[Path]:
+        for path in paths:
+            taken.append(path)
+            yield path
+
+    threads = torch.get_num_threads()
+    answers = predictor.predict(give())
+    first = next(answers)
+    assert len(taken) == 2 * (3 + 1)
+    assert [first.image, *(answer.image for answer in answers)] == [str(path) for path in paths]
+    assert torch.get_num_threads() == threads
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_grades_do_not_depend_on_the_number_of_cores(
+    tiny_run: RunResult, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor.from_run(tiny_run.directory.root, sslkit.build_registry())
+    one, many = [], []
+    for cores, found in ((1, one), (40, many)):
+        monkeypatch.setattr(prediction, "available_cores", lambda cores=cores: cores)
+        found += [answer.probabilities for answer in predictor.predict(photographs.values())]
+    assert len(one) == len(photographs)
+    for first, second in zip(one, many, strict=True):
+        assert first == pytest.approx(second, abs=1e-5)
 
 
 def test_the_arm_can_be_chosen(tiny_run: RunResult, photographs: dict[str, Path]) -> None:
