@@ -19,7 +19,9 @@ def bench(config: Path, overrides: tuple[str, ...], seconds: float, compiled: bo
     """Measure each stage of a run on this machine and these images, and say what the whole run will take."""
     from sslkit import api
     from sslkit.cli.display import show_bench
+    from sslkit.engine.precision import keep_freed_memory
 
+    keep_freed_memory()  # as 'sslkit predict' does
     found = api.bench(
         config,
         overrides=overrides,

@@ -22,7 +22,9 @@ def predict(run_directory: Path, images: tuple[Path, ...], arm: str | None, pret
     """
     from sslkit import api
     from sslkit.cli.display import show_grades
+    from sslkit.engine.precision import keep_freed_memory
 
+    keep_freed_memory()
     graded = list(api.predict(run_directory, images, arm=arm, pretext=pretext))
     if as_json:
         click.echo(json.dumps([asdict(image) for image in graded], indent=2))

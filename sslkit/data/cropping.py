@@ -54,7 +54,7 @@ def crop_and_resize(
         return _resize(pixels, _inner_square(whole), size)
     if crop == "fundus":
         square = _resize(pixels, _inner_square(box or retina_box(pixels)), size)
-        square[~circular_mask(size)] = 0
+        square *= circular_mask(size)[..., None]
         return square
     raise ValueError(f"unknown crop {crop!r}{did_you_mean(str(crop), _CROPS)}; accepted: {', '.join(_CROPS)}")
 
