@@ -180,7 +180,8 @@ def kept_bench(study: Study, compute: Compute) -> Bench | None:
 def _kept_path(study: Study, compute: Compute) -> Path:
     tables = {key: value for key, value in study.resolved().items() if key not in ("name", "seed", "card")}
     root = study.config.images.cache or default_cache_root()
-    return root / "bench" / f"{digest([tables, versions(), hardware(compute)])}.json"
+    fields = list(Bench.__annotations__)
+    return root / "bench" / f"{digest([tables, fields, versions(), hardware(compute)])}.json"
 
 
 def _whole(recipe: Recipe, manifest: Manifest) -> Recipe:

@@ -32,7 +32,7 @@ from sslkit.experiment.run_directory import RunDirectory
 from sslkit.interfaces import DownstreamHead
 from sslkit.registry import Registry
 
-_PIXELS_AT_ONCE = 8 * 224**2
+_PIXELS_AT_ONCE = 12 * 224**2
 """Of a batch on the CPU, where larger ones only take more memory; an accelerator gets eight times as many."""
 
 _MOST_WORKERS = 16
