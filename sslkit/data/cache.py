@@ -22,9 +22,9 @@ import numpy.typing as npt
 import PIL
 
 from sslkit.data.cropping import crop_and_resize
-from sslkit.data.image_statistics import STATISTICS, STATISTICS_SIDE, global_statistics
+from sslkit.data.image_statistics import STATISTICS, global_statistics
 from sslkit.data.reading import DecodedImage, read_image
-from sslkit.data.retina import retina_box, thumbnail
+from sslkit.data.retina import THUMBNAIL_SIDE, retina_box, thumbnail
 from sslkit.errors import DataError, RunError
 from sslkit.files import write_json
 from sslkit.interfaces import Dataset
@@ -73,7 +73,7 @@ class Preprocessing:
         return stored, image, global_statistics(image, num_bytes, retina, small[0])
 
     def _read(self, content: bytes | npt.NDArray[np.uint8]) -> DecodedImage:
-        return read_image(content, at_least=max(2 * self.size, STATISTICS_SIDE))
+        return read_image(content, at_least=max(2 * self.size, THUMBNAIL_SIDE))
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,6 @@ STATISTICS = (
 )
 """The names of the global statistics, in order."""
 
-STATISTICS_SIDE = 256
-"""Pixels that an image is decoded to for its statistics, at least, if it has them."""
-
 
 def global_statistics(
     image: DecodedImage,
@@ -40,7 +37,7 @@ def global_statistics(
     Colours (0..255), sharpness and shapes are taken from the [thumbnail][sslkit.data.retina.thumbnail].
 
     Args:
-        image: decoded to 256 pixels at least, if it has them.
+        image: decoded to a thumbnail's 256 pixels at least, if it has them.
         num_bytes: size of its file; NaN where it has none.
         retina: the visible retina in the image's pixels; None where there is none.
         small: the thumbnail, where it is made already.

@@ -12,7 +12,9 @@ from sslkit.errors import DataError
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels; fractions allowed."""
 
-_THUMBNAIL_SIDE = 256
+THUMBNAIL_SIDE = 256
+"""Pixels of a thumbnail's longer side, at most."""
+
 _LEAST_CONTRAST = 10.0
 _LEAST_AREA = 0.02
 _LEAST_FILL = 0.55
@@ -31,7 +33,7 @@ def thumbnail(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], int
         >>> small.shape, factor
         ((100, 200, 3), 3)
     """
-    factor = max(1, -(-max(pixels.shape) // _THUMBNAIL_SIDE))
+    factor = max(1, -(-max(pixels.shape) // THUMBNAIL_SIDE))
     return np.asarray(Image.fromarray(pixels).reduce(factor)), factor
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from process_memory import memory as held_by
 from sklearn.metrics import cohen_kappa_score
 from yardsticks import bare_updates, decode_with_pillow, plain_updates, rate_of
 
@@ -284,7 +285,7 @@ def _peak_of_run(folder: Path) -> float:
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     peak = 0
     while process.poll() is None:
-        peak = max(peak, sum(map(_private, _family(process.pid))))
+        peak = max(peak, sum(held_by("RssAnon", pid) for pid in _family(process.pid)))
         time.sleep(0.1)
     if process.returncode:
         raise RuntimeError(process.stderr.read().decode() if process.stderr else "")
@@ -297,14 +298,6 @@ def _family(pid: int) -> list[int]:
     except OSError:
         return []
     return [pid, *(found for child in children for found in _family(int(child)))]
-
-
-def _private(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:  # it has ended
-        return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from process_memory import memory
+
 
 def main(path: Path, count: int) -> None:
     """Go through all that a run does before it decodes and after it has decoded, but for the pixels."""
@@ -53,16 +55,10 @@ def main(path: Path, count: int) -> None:
                 "jobs": len(names),
                 "missing": missing,
                 "seconds": time.perf_counter() - started,
-                "bytes": peak_memory(),
+                "bytes": memory("VmHWM"),
             }
         )
     )
-
-
-def peak_memory() -> int:
-    """Return the most bytes that this process has held; the kernel's own count would begin with its parent's."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

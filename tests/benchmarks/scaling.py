@@ -10,39 +10,24 @@ import multiprocessing
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from process_memory import memory
 
 SIZES = (32, 64, 112, 224)
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
-VIEWS = 64
 PLANNING = Path(__file__).with_name("planning.py")
 
 
-class _EnoughError(Exception):
-    """The job has taken what it will take."""
-
-
-def private_memory() -> int:
-    """Return the bytes that this process holds for itself."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
-
-
 def memory_of(job: Any, pipe: Any) -> None:
-    """Send the private memory of a job after three updates; it gives none back."""
+    """Send the private memory of a job after a few updates; it gives none back."""
+    from measures import job_rate
 
-    def report(values: Mapping[str, Any]) -> None:
-        if values.get("done") == 3:
-            raise _EnoughError
-
-    try:
-        job.execute(report)
-    except _EnoughError:
-        pipe.send(private_memory())
+    job_rate(job, images=1, seconds=0)
+    pipe.send(memory("RssAnon"))
 
 
 def measure_size(size: int) -> dict[str, float]:
@@ -61,13 +46,13 @@ def measure_size(size: int) -> dict[str, float]:
         job = prepared_of(config, Path(folder)).jobs.pretrainings[0]
         process = context.Process(target=memory_of, args=(job, theirs))
         process.start()
-        memory = ours.recv()
+        held = ours.recv()
         process.join()
     workers = bench.estimate["workers"]
     return {
         "view_ms": 1000 * workers / bench.pretraining["views_per_s"],
         "forward_ms": 1000 / bench.cells["features_per_s"],
-        "job_mb": memory / 1e6,
+        "job_mb": held / 1e6,
     }
 
 
