@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         longest_first,
     )
     from sslkit.metrics import quadratic_weighted_kappa
+    from sslkit.processes import follow_parent
     from sslkit.registry import build_registry
     from sslkit.report import write_report
     from sslkit.types import Prediction, Record, StepOutput, TaskContext, Views
@@ -58,6 +59,7 @@ _HOMES = {
         "longest_first",
     ),
     "sslkit.metrics": ("quadratic_weighted_kappa",),
+    "sslkit.processes": ("follow_parent",),
     "sslkit.registry": ("build_registry",),
     "sslkit.report": ("write_report",),
     "sslkit.types": ("Prediction", "Record", "StepOutput", "TaskContext", "Views"),
@@ -86,6 +88,7 @@ __all__ = [
     "bench",
     "build_registry",
     "doctor",
+    "follow_parent",
     "hookimpl",
     "load_config",
     "load_timm_weights",

@@ -9,6 +9,7 @@
     └── RunError                   a run that was under way; exit status 1
         ├── JobError               one or more jobs failed
         ├── TrainingDivergedError  a loss that is not finite
+        ├── StorageError           a disk that is full, a folder that was taken away
         └── WeightsError           weights that do not fit their network
 
 A message says what was given, what is accepted, the nearest match, and what to do.
@@ -17,8 +18,10 @@ A message says what was given, what is accepted, the nearest match, and what to 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Self
 
 
 class SslkitError(Exception):
@@ -59,6 +62,21 @@ class JobError(RunError):
 
 class TrainingDivergedError(RunError):
     """A training loss is no longer finite."""
+
+
+class StorageError(RunError):
+    """A file could not be written: the disk is full, or the folder read-only or gone."""
+
+    @classmethod
+    def of(cls, path: Path, error: OSError) -> Self:
+        """Return the error that tells of a file, or of something below a folder, why it was not written."""
+        advice = {
+            errno.ENOSPC: "free some space",
+            errno.EDQUOT: "free some space, or have the quota raised",
+            errno.EFBIG: "raise the limit on the size of a file (ulimit -f)",
+            errno.ENOENT: "its folder was taken away while it was in use; put it back",
+        }.get(error.errno or 0, "make it writable")
+        return cls(f"cannot write {path}: {error.strerror or error}; {advice}, and run the same command again")
 
 
 class WeightsError(RunError):

@@ -6,10 +6,16 @@ import csv
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from sslkit.errors import StorageError
+
+_PART = ".part"
+"""Ends the names of files and folders that are being written; what a crash leaves behind is known by it."""
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -18,19 +24,61 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Args:
         path: the file; its folder is made where it is missing.
         write: called with the open binary file.
+
+    Raises:
+        StorageError: if the disk is full, or the file cannot be written for another reason; what was there stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=_PART, dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        flush_folder(path.parent)
+    except OSError as error:
+        raise StorageError.of(path, error) from error
+
+
+def make_scratch(beside: Path) -> Path:
+    """Return a new folder under a temporary name, readable by others, that is to be renamed to ``beside``.
+
+    Raises:
+        StorageError: if it cannot be made.
+    """
+    try:
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{beside.name}-", suffix=_PART, dir=beside.parent))
+        scratch.chmod(0o755)
+    except OSError as error:
+        raise StorageError.of(beside, error) from error
+    return scratch
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk, where the system can: a rename that a power cut undoes is no rename."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what a process that was killed had begun to write; nobody else may be writing below the folder."""
+    for path in list(folder.rglob(f".*{_PART}")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -60,6 +60,27 @@ class Fail:
 
 
 @dataclass(frozen=True)
+class DieOnce:
+    """Is killed at its first try, and takes a while at its second."""
+
+    id: str
+    log: Path
+    mark: Path
+    after: tuple[str, ...] = ()
+    cost: float = 9.0
+
+    def execute(self, report: Reporter) -> None:
+        with self.log.open("a") as log:
+            log.write(f"{self.id} begins\n")
+        if not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.5)
+        with self.log.open("a") as log:
+            log.write(f"{self.id} ends\n")
+
+
+@dataclass(frozen=True)
 class Tell:
     """Reports its progress and what its process is like."""
 

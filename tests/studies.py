@@ -46,6 +46,7 @@ def tiny_config(**changes: Any) -> RunConfig:
 
 def prepare_tiny(root: Path, **changes: Any) -> Prepared:
     """Return the jobs of a tiny study, its images decoded."""
+    root.mkdir(parents=True, exist_ok=True)
     study = resolve(tiny_config(**changes), sslkit.build_registry())
     return prepare(
         study,
@@ -55,4 +56,5 @@ def prepare_tiny(root: Path, **changes: Any) -> Prepared:
         workers=1,
         context=process_context(study.modules()),
         observer=Silent(),
+        warn=Silent().warned,
     )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sslkit.errors import StorageError
 from sslkit.files import write_atomically, write_csv, write_json, write_text
 
 
@@ -50,7 +51,7 @@ def test_the_file_is_not_there_until_it_is_whole(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(StorageError, match=r"cannot write .*taken: Is a directory; make it writable, and run"):
         write_text(tmp_path / "taken", "text")
     assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]
 

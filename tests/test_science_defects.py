@@ -98,7 +98,7 @@ def prepare_tiny(folder: Path) -> Prepared:
     study = resolve(tiny_config(), sslkit.build_registry())
     context = process_context(study.modules())
     compute = Compute("cpu", "fp32")
-    return prepare(study, RunDirectory(folder), compute, make_manifest(study), 1, context, Silent())
+    return prepare(study, RunDirectory(folder), compute, make_manifest(study), 1, context, Silent(), print)
 
 
 def test_3_no_pretraining_sees_the_patients_that_test_its_fold(tmp_path: Path) -> None:

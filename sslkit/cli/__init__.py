@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 import sys
+from types import FrameType
 
 import click
 
@@ -32,25 +35,41 @@ for command in (run, doctor, bench, predict, report, plugins, config):
     cli.add_command(command)
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which a batch system sends before it takes the machine away."""
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one message on standard error, never a traceback."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         sys.exit(cli(standalone_mode=False))
-    except click.exceptions.Abort:
-        click.echo("Interrupted; the same command goes on where it stopped.", err=True)
-        sys.exit(130)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:  # an Abort is what click makes of the other
+        terminated = isinstance(error, _Terminated) or isinstance(error.__cause__, _Terminated)
+        _say_goodbye()
+        sys.exit(128 + (signal.SIGTERM if terminated else signal.SIGINT))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except SslkitError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        click.echo("Interrupted; the same command goes on where it stopped.", err=True)
-        sys.exit(130)
     except BrokenPipeError:  # the reader of our output, `head` say, has left
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:  # a full disk, a folder taken away: what is done is kept
         click.echo(f"Error: {error}; mend this, and run the same command again", err=True)
         sys.exit(1)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _say_goodbye() -> None:
+    """Say that nothing is lost, and how to go on."""
+    if sys.argv[1:2] == ["run"]:
+        command = shlex.join(["sslkit", *sys.argv[1:]])
+        click.echo(f"Interrupted; what is done is kept. The same command goes on from here:\n  {command}", err=True)
+    else:
+        click.echo("Interrupted.", err=True)

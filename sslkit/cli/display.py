@@ -83,6 +83,10 @@ class Progress:
             self._bars.remove_task(self._jobs.pop(job.id))
         self.console.print(f"[red]failed:[/] {escape(describe_job(job))}: {escape(reason.strip().splitlines()[-1])}")
 
+    def warned(self, text: str) -> None:
+        """Say at once what is not as it should be."""
+        self.console.print(f"[yellow]warning:[/] {escape(text)}", highlight=False)
+
 
 def describe_job(job: Job) -> str:
     """Return a job's coordinates in words."""

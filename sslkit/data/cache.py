@@ -7,7 +7,6 @@ import json
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -20,19 +19,25 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 import numpy.typing as npt
 import PIL
+from filelock import FileLock, Timeout
 
+from sslkit.checksums import flaws, seal, successor
 from sslkit.data.cropping import crop_and_resize
 from sslkit.data.image_statistics import STATISTICS, global_statistics
 from sslkit.data.reading import DecodedImage, read_image
 from sslkit.data.retina import THUMBNAIL_SIDE, retina_box, thumbnail
-from sslkit.errors import DataError, RunError
-from sslkit.files import write_json
+from sslkit.errors import DataError, RunError, StorageError
+from sslkit.files import flush_folder, make_scratch, write_json
 from sslkit.interfaces import Dataset
+from sslkit.processes import follow_parent
 from sslkit.types import Record
 
 CACHE_VERSION = 4
 HEADER = np.dtype([("format", "S8"), ("mode", "S8"), ("bits", "u1")])
 """What a file says of itself: Pillow's format and mode, and a channel's bits."""
+
+_FILES = ("images.npy", "statistics.npy", "headers.npy", "index.json")
+"""What a cache vouches for."""
 
 _CHUNK = 16
 
@@ -137,6 +142,7 @@ def build_cache(
     workers: int,
     context: BaseContext,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> ImageCache:
     """Decode a data set's images, or find them decoded.
 
@@ -148,31 +154,65 @@ def build_cache(
         workers: number of processes.
         context: how processes are started.
         progress: called with the number of images done and their total.
+        warn: called with what is wrong with decoded images that are found, and are decoded anew.
 
     Raises:
         RunError: if a worker dies.
+        StorageError: if the disk is full, or the folder cannot be written to.
     """
     digests = _fingerprints(dataset, records, workers)
     folder = root / "images" / content_key(digests, preprocessing)
-    if (folder / "index.json").exists():
-        unreadable = _try_again(dataset, records, preprocessing, folder)
-        progress(len(records), len(records))
-        return ImageCache(folder, _reasons(unreadable), digests)
+    _remove_abandoned(folder.parent)
+    if folder.exists():
+        if not (found := flaws(folder, _FILES)):
+            unreadable = _try_again(dataset, records, preprocessing, folder)
+            progress(len(records), len(records))
+            return ImageCache(folder, _reasons(unreadable), digests)
+        warn(f"the decoded images in {folder} are damaged and not used: {'; '.join(found)}; they are decoded anew")
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    scratch.chmod(0o755)  # a cache may be shared
+    scratch = make_scratch(folder)
     try:
-        unreadable = _decode_all(dataset, records, preprocessing, scratch, workers, context, progress)
-        _write_index(scratch / "index.json", len(records), unreadable)
-        try:
-            scratch.rename(folder)
-        except OSError:
-            if not (folder / "index.json").exists():  # another run was first: its images are the same
-                raise
+        with FileLock(_lock_of(scratch)):
+            unreadable = _decode_all(dataset, records, preprocessing, scratch, workers, context, progress)
+            _write_index(scratch / "index.json", len(records), unreadable)
+            seal(scratch, _FILES)
+            _move_into_place(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        _lock_of(scratch).unlink(missing_ok=True)
     return ImageCache(folder, _reasons(unreadable), digests)
+
+
+def _move_into_place(scratch: Path, folder: Path) -> None:
+    """Rename a folder, unless another run was first with the same images; what is damaged gives way."""
+    if folder.exists() and flaws(folder, _FILES):
+        damaged = make_scratch(folder)
+        folder.replace(damaged)
+        shutil.rmtree(damaged)
+    try:
+        scratch.rename(folder)
+    except OSError:
+        if flaws(folder, _FILES):
+            raise
+    flush_folder(folder.parent)
+
+
+def _lock_of(scratch: Path) -> Path:
+    """Return the file that is locked as long as a scratch folder is being filled."""
+    return scratch.with_name(f"{scratch.name}.lock")
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what runs that were killed had begun to decode: the lock of such a folder is free."""
+    for lock_path in folder.glob(".*.part.lock"):
+        lock = FileLock(lock_path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        shutil.rmtree(lock_path.with_name(lock_path.name.removesuffix(".lock")), ignore_errors=True)
+        lock_path.unlink(missing_ok=True)
+        lock.release()
 
 
 def _fingerprints(dataset: Dataset[Any], records: Sequence[Record], workers: int) -> tuple[str, ...]:
@@ -201,7 +241,8 @@ def _try_again(
         del unreadable[row]
         unreadable |= _decode_chunk(dataset, [records[row]], preprocessing, folder, row)[1]
     if passing:
-        _write_index(folder / "index.json", len(records), unreadable)
+        _write_index(successor(folder / "index.json"), len(records), unreadable)
+        seal(folder, _FILES)
     return unreadable
 
 
@@ -215,12 +256,12 @@ def _decode_all(
     progress: Callable[[int, int], None],
 ) -> dict[int, _Failure]:
     shape = (len(records), preprocessing.size, preprocessing.size, 3)
-    np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
-    np.save(folder / "statistics.npy", np.full((len(records), len(STATISTICS)), np.nan))
-    np.save(folder / "headers.npy", np.zeros(len(records), HEADER))
+    _allocate(folder / "images.npy", shape, np.uint8)
+    _allocate(folder / "statistics.npy", (len(records), len(STATISTICS)), np.float64)[:] = np.nan
+    _allocate(folder / "headers.npy", (len(records),), HEADER)
     unreadable: dict[int, _Failure] = {}
     done = 0
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as pool:
         try:
             chunks = [
                 pool.submit(_decode_chunk, dataset, records[start : start + _CHUNK], preprocessing, folder, start)
@@ -241,6 +282,21 @@ def _decode_all(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return unreadable
+
+
+def _allocate(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return a new array on disk, of zeros, whose blocks are taken at once: a full disk is told here.
+
+    Later, on a page that is written to, it would be a fatal signal.
+    """
+    try:
+        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        raise StorageError.of(path, error) from error
+    return array
 
 
 def _decode_chunk(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sslkit.checksums import flaws, seal, successor
 from sslkit.data.cache import ImageCache
 from sslkit.data.duplicates import (
     HASH_VERSION,
@@ -45,13 +46,14 @@ def duplicates_of(manifest: Manifest, cache: ImageCache) -> Duplicates:
     """Return the duplicates among the readable images, found once for each cache."""
     kept = cache.folder / "duplicates.json"
     key = [len(manifest), HASH_VERSION, MAX_DISTANCE, LEAST_SIMILARITY]
-    if kept.exists():
+    if not flaws(cache.folder, [kept.name]):
         found = json.loads(kept.read_text(encoding="utf-8"))
         if found["key"] == key:
             near, rejected = ([NearPair(**pair) for pair in found[name]] for name in ("near", "rejected"))
             return Duplicates(tuple(map(tuple, found["identical"])), tuple(near), tuple(rejected), found["compared"])
     duplicates = find_duplicates(cache.open(), [cache.digests[row] for row in manifest.rows], manifest.rows)
-    write_json(kept, {"key": key, **asdict(duplicates)})
+    write_json(successor(kept), {"key": key, **asdict(duplicates)})
+    seal(cache.folder, [kept.name])
     return duplicates
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.torch import save
 
+from sslkit.checksums import flaws, read_sums, require, seal
 from sslkit.data.augmentation import NUM_SYMMETRIES
 from sslkit.experiment.finetuning import TrainedCell, train_cell
 from sslkit.experiment.recipe import Configured, Recipe, digest
 from sslkit.experiment.scoring import score, write_predictions
-from sslkit.files import write_atomically, write_json, write_text
+from sslkit.files import flush_folder, make_scratch, write_atomically, write_json, write_text
 from sslkit.interfaces import Reporter
 
 PRETRAINED_ARMS = frozenset({"pretrained", "frozen", "knn"})
@@ -95,9 +95,17 @@ class CellJob:
 
     @property
     def done(self) -> bool:
-        """Whether its result stands, and its model where that is kept."""
-        wanted = ["result.json", *(["model.safetensors"] if self.keeps_model else [])]
-        return all((self.folder / name).exists() for name in wanted)
+        """Whether its result stands, and its model where that is kept, all of it as it was written."""
+        return self.folder.exists() and not self.flaws()
+
+    def flaws(self) -> list[str]:
+        """Return what is wrong with its folder, a sentence each; a fit across folds counts too, where there is one."""
+        return flaws(self.folder, {**dict.fromkeys(self._files), **read_sums(self.folder)})
+
+    @property
+    def _files(self) -> list[str]:
+        kept = ["model.safetensors"] if self.keeps_model else []
+        return ["metrics.jsonl", "predictions.csv", "result.json", *kept]
 
     @property
     def keeps_model(self) -> bool:
@@ -139,13 +147,15 @@ class CellJob:
 
     def execute(self, report: Reporter) -> None:
         """Train, score, and write the cell's folder in one move."""
+        self.recipe.directory.require()
         self.recipe.compute.prepare_process()
+        if self.weights is not None:
+            require(self.weights[0], "backbone.safetensors")
         trained = train_cell(self, report)
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{self.cell_id}-", dir=self.folder.parent))
+        self.recipe.directory.require()
+        scratch = make_scratch(self.folder)
         try:
             self._write(trained, scratch)
-            scratch.chmod(0o755)
             self._move_into_place(scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -165,6 +175,7 @@ class CellJob:
             write_atomically(folder / "model.safetensors", lambda file: file.write(save(weights)))
         scores = score(trained.decoder, trained.logits, targets)
         write_json(folder / "result.json", {**self.coordinates, **scores, "cell": self.cell_id})
+        seal(folder, self._files)
 
     def _move_into_place(self, scratch: Path) -> None:
         try:
@@ -172,5 +183,6 @@ class CellJob:
         except OSError:
             if self.done:  # another run of the same command was first: its results are the same
                 return
-            shutil.rmtree(self.folder)  # what is left of a cell whose result is gone
+            shutil.rmtree(self.folder)  # of a cell that was damaged
             scratch.rename(self.folder)
+        flush_folder(self.folder.parent)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
+from sslkit.checksums import seal, successor
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.nearest import NearestNeighbours
 from sslkit.experiment.plan import Study
@@ -23,6 +24,9 @@ from sslkit.experiment.scoring import (
     write_predictions,
 )
 from sslkit.files import write_atomically, write_json
+
+FITTED = "fitted.safetensors"
+"""The file of a cell's folder that holds what was fitted across folds, where anything was."""
 
 
 def cross_fit(study: Study, cells: Sequence[CellJob]) -> None:
@@ -76,12 +80,11 @@ def _rewrite(
     images: ScoredImages,
     result: dict[str, Any],
 ) -> None:
-    """Write what was fitted beside the cell's weights, the predictions, and last the result, which vouches for both."""
-    path = cell.folder / "fitted.safetensors"
+    """Replace what was fitted beside the cell's weights, the predictions, and the result, all of them or none."""
+    fit, predictions, scores = (cell.folder / name for name in (FITTED, "predictions.csv", "result.json"))
     if fitted:
-        write_atomically(path, lambda file: file.write(save(fitted)))
-    else:
-        path.unlink(missing_ok=True)
-    predictions = cell.folder / "predictions.csv"
-    write_predictions(predictions, decoder, images.logits, images.ids, images.groups, images.targets)
-    write_json(cell.folder / "result.json", result)
+        write_atomically(successor(fit), lambda file: file.write(save(fitted)))
+    write_predictions(successor(predictions), decoder, images.logits, images.ids, images.groups, images.targets)
+    write_json(successor(scores), result)
+    names = [path.name for path in (predictions, scores)]
+    seal(cell.folder, [*names, FITTED] if fitted else names, without=[] if fitted else [FITTED])

@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sslkit.checksums import flaws, require, seal, successor
 from sslkit.engine.networks import batches_of, build_encoder, encode_rows
 from sslkit.engine.weights import load_weights
 from sslkit.experiment.recipe import Recipe, digest
 from sslkit.files import write_atomically, write_json
 from sslkit.interfaces import Reporter
+
+_FILES = ("features.npy", "features.json")
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,18 @@ class FeaturesJob:
 
     @property
     def done(self) -> bool:
-        """Whether the features stand, and are those of this very job."""
-        index = self.folder / "features.json"
-        return index.exists() and json.loads(index.read_text(encoding="utf-8"))["job"] == self.identity
+        """Whether the features stand as they were written, and are those of this very job."""
+        if flaws(self.folder, _FILES):
+            return False
+        known: str = json.loads((self.folder / "features.json").read_text(encoding="utf-8"))["job"]
+        return known == self.identity
 
     def execute(self, report: Reporter) -> None:
-        """Write features.npy, float32 (R, D), and then features.json, which vouches for it."""
+        """Write features.npy, float32 (R, D), and features.json, which names its rows."""
         recipe = self.recipe
+        recipe.directory.require()
         recipe.compute.prepare_process()
+        require(self.folder, "backbone.safetensors")
         encoder = build_encoder(recipe.backbone.make(), recipe.compute)
         load_weights(encoder.backbone, self.folder / "backbone.safetensors")
         images = recipe.cache.open()
@@ -69,12 +76,15 @@ class FeaturesJob:
             parts.append(encode_rows(encoder, images, part).cpu())
             report({"done": sum(map(len, parts)), "total": len(self.rows)})
         features = torch.cat(parts).numpy()
-        write_atomically(self.folder / "features.npy", lambda file: np.save(file, features))
-        write_json(self.folder / "features.json", {"job": self.identity, "rows": self.rows.tolist()})
+        write_atomically(successor(self.folder / "features.npy"), lambda file: np.save(file, features))
+        index = {"job": self.identity, "rows": self.rows.tolist()}
+        write_json(successor(self.folder / "features.json"), index)
+        seal(self.folder, _FILES)
 
 
 def read_features(folder: Path, rows: npt.NDArray[np.int64]) -> torch.Tensor:
     """Return the features of some rows, float32 (N, D), from the folder that a FeaturesJob has written them to."""
+    require(folder, *_FILES)
     known = np.array(json.loads((folder / "features.json").read_text(encoding="utf-8"))["rows"], dtype=np.int64)
     features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
     return torch.from_numpy(features[np.searchsorted(known, rows)])

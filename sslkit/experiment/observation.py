@@ -36,9 +36,12 @@ class RunObserver(Protocol):
     def job_failed(self, job: Job, reason: str) -> None:
         """A job failed."""
 
+    def warned(self, text: str) -> None:
+        """Something is not as it should be, and the run goes on."""
+
 
 class Silent:
-    """Hears everything and says nothing."""
+    """Hears everything and says nothing, but for warnings, which go to the log."""
 
     def stage(self, name: str, total: int) -> None: ...  # noqa: D102
     def advanced(self, done: int) -> None: ...  # noqa: D102
@@ -46,6 +49,9 @@ class Silent:
     def job_progressed(self, job: Job, values: Mapping[str, Any]) -> None: ...  # noqa: D102
     def job_finished(self, job: Job) -> None: ...  # noqa: D102
     def job_failed(self, job: Job, reason: str) -> None: ...  # noqa: D102
+
+    def warned(self, text: str) -> None:  # noqa: D102
+        logger.warning(text)
 
 
 class Hooks:
@@ -79,11 +85,17 @@ class Hooks:
 
 
 class JobRelay:
-    """Passes what an executor says of jobs on to the run's observer and to the plugins, and keeps the failures."""
+    """Passes what an executor says of jobs on to the run's observer and to the plugins.
+
+    Attributes:
+        failures: id and reason of each job that failed.
+        warnings: what else was not as it should be.
+    """
 
     def __init__(self, observer: RunObserver, hooks: Hooks) -> None:
         self.observer, self.hooks = observer, hooks
         self.failures: list[tuple[str, str]] = []
+        self.warnings: list[str] = []
         self.num_done = 0
 
     def started(self, job: Job) -> None:
@@ -93,6 +105,8 @@ class JobRelay:
     def progressed(self, job: Job, values: Mapping[str, Any]) -> None:
         """Pass on a job's progress."""
         self.observer.job_progressed(job, values)
+        if "warning" in values:
+            self.warn(f"{job.id}: {values['warning']}")
         if "epoch" in values:
             self.hooks.epoch_finished(job.id, values["epoch"], values["metrics"])
 
@@ -103,6 +117,11 @@ class JobRelay:
         self.observer.advanced(self.num_done)
         if isinstance(job, CellJob):
             self.hooks.cell_finished(read_results([job])[0])
+
+    def warn(self, text: str) -> None:
+        """Keep and pass on a warning."""
+        self.warnings.append(text)
+        self.observer.warned(text)
 
     def failed(self, job: Job, reason: str) -> None:
         """Keep and pass on a job's failure."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sslkit.checksums import SUMS
 from sslkit.config import PluginTable, RunConfig
 from sslkit.data.cache import Preprocessing
 from sslkit.data.manifest import Manifest, read_manifest
@@ -196,6 +197,12 @@ class Jobs:
             needed = {name for job in missing for name in job.after}
             missing = [*(job for job in earlier if job.id in needed and not job.done), *missing]
         return missing
+
+    def flaws(self) -> list[str]:
+        """Return what is wrong with the files of jobs that were done, a sentence each."""
+        finished: list[PretrainingJob | CellJob] = [job for job in self.pretrainings if (job.folder / SUMS).exists()]
+        finished += [cell for cell in self.cells if cell.folder.exists()]
+        return [f"{job.id}: {'; '.join(found)}" for job in finished if (found := job.flaws())]
 
 
 def make_jobs(study: Study, recipe: Recipe, manifest: Manifest, splits: Splits) -> Jobs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -48,6 +49,7 @@ def prepare(
     workers: int,
     context: BaseContext,
     observer: RunObserver,
+    warn: Callable[[str], None],
 ) -> Prepared:
     """Decode the images of a manifest, split them and plan the jobs.
 
@@ -64,6 +66,7 @@ def prepare(
         workers=workers,
         context=context,
         progress=lambda done, total: observer.advanced(done),
+        warn=warn,
     )
     unreadable = _check_unreadable(manifest, cache, config.images.on_unreadable)
     given = manifest.without(cache.unreadable)

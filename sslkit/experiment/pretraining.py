@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
+import zipfile
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +19,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from sslkit.checksums import flaws, seal
 from sslkit.engine.networks import (
     Encoder,
     call_with_seed,
@@ -27,8 +30,6 @@ from sslkit.engine.networks import (
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
 from sslkit.engine.trainer import Schedule, train
-from sslkit.engine.weights import load_weights
-from sslkit.errors import RunError
 from sslkit.experiment.recipe import Configured, Recipe, digest, task_context
 from sslkit.experiment.representation_probe import MAX_PROBE_IMAGES, evenly_drawn, probe_representation
 from sslkit.files import write_atomically, write_json, write_text
@@ -42,6 +43,11 @@ _MAX_FIT_IMAGES = 2000
 """Images that a task's ``fit`` is given at most, evenly drawn: memory does not grow with the data set."""
 
 _CHECKPOINT_SECONDS = 30.0
+
+_CHECKPOINT_KEYS = {"job", "update", "task", "optimizer", "scaler", "log", "epoch", "best"}
+
+_FILES = ("backbone.safetensors", "config.json", "metrics.jsonl")
+"""What a finished pretraining vouches for."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +102,19 @@ class PretrainingJob:
 
     @property
     def done(self) -> bool:
-        """Whether its weights stand, and are the weights of this very job."""
-        path = self.folder / "config.json"
-        return path.exists() and json.loads(path.read_text())["sslkit"]["job"] == self.identity
+        """Whether its weights stand as they were written, and are the weights of this very job."""
+        if self.flaws():
+            return False
+        config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        return bool(config["sslkit"]["job"] == self.identity)
+
+    def flaws(self) -> list[str]:
+        """Return what is wrong with its folder, a sentence each."""
+        return flaws(self.folder, _FILES)
 
     def execute(self, report: Reporter) -> None:
         """Pretrain, from the last checkpoint where there is one, and write the backbone's weights."""
+        self.recipe.directory.require()
         self.recipe.compute.prepare_process()
         _Pretraining(self, report).run()
 
@@ -122,7 +135,7 @@ class _Pretraining:
         self.epoch_metrics: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.data_seconds = 0.0
         self.saved_at = self.epoch_started = time.monotonic()
-        self.best_weights = job.folder / "best.safetensors"
+        self.best_weights: dict[str, torch.Tensor] | None = None
 
     def run(self) -> None:
         first_update = self._resume()
@@ -137,8 +150,9 @@ class _Pretraining:
             on_update=self._after_update,
         )
         self._save_checkpoint(self.schedule.num_updates, finished=True)
+        self._write_log()
         self._save_backbone()
-        self.best_weights.unlink(missing_ok=True)
+        seal(self.job.folder, _FILES)
 
     def _make_task(self) -> PretextTask[Any]:
         recipe = self.recipe
@@ -186,9 +200,15 @@ class _Pretraining:
         for name, value in {"loss": output.loss.detach(), **output.metrics}.items():
             self.epoch_metrics[name].append(value)
         epoch, position = divmod(update + 1, self.updates_per_epoch)
-        self.report({"done": update + 1, "total": self.schedule.num_updates})
         if position == 0:
             self._end_epoch(epoch, update + 1)
+        if time.monotonic() - self.saved_at > _CHECKPOINT_SECONDS:
+            self._save_checkpoint(update + 1)
+        try:
+            self.report({"done": update + 1, "total": self.schedule.num_updates})
+        except SystemExit:  # the run is being stopped, and here everything is of one update
+            self._save_checkpoint(update + 1)
+            raise
 
     def _end_epoch(self, epoch: int, updates_done: int) -> None:
         metrics = {name: fmean(torch.stack(values).tolist()) for name, values in self.epoch_metrics.items()}
@@ -201,17 +221,17 @@ class _Pretraining:
             line["probe_qwk"] = self._probe()
         self.log.append(line)
         if self.recipe.pretraining.keep == "best" and self._best_epoch() == epoch:
-            self._write_weights(self.best_weights)
+            self.best_weights = {name: value.clone() for name, value in self.task.encoder.state_dict().items()}
         self.epoch_metrics.clear()
         self.data_seconds = 0.0
-        write_text(self.job.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.log))
+        self._write_log()
         if line.get("probe_qwk") is not None:
             metrics["probe_qwk"] = line["probe_qwk"]
         self.report({"epoch": epoch, "metrics": metrics})
-        if time.monotonic() - self.saved_at > _CHECKPOINT_SECONDS:
-            self._save_checkpoint(updates_done)
-            self.saved_at = time.monotonic()
         self.epoch_started = time.monotonic()
+
+    def _write_log(self) -> None:
+        write_text(self.job.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.log))
 
     def _probe(self) -> float | None:
         """Return how well the labels of the smallest share are told apart in the present representation."""
@@ -234,17 +254,26 @@ class _Pretraining:
             "optimizer": None if finished else self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "log": json.dumps(self.log),
+            "epoch": {
+                "metrics": dict(self.epoch_metrics),
+                "seconds": time.monotonic() - self.epoch_started,
+                "data_seconds": self.data_seconds,
+            },
+            "best": self.best_weights,
         }
-        write_atomically(self.job.folder / "last.ckpt", lambda file: torch.save(state, file))
+        content = io.BytesIO()  # written in one go: torch's own writer does not tell a full disk from a bug
+        torch.save(state, content)
+        write_atomically(self.job.folder / "last.ckpt", lambda file: file.write(content.getbuffer()))
+        self.saved_at = time.monotonic()
 
     def _resume(self) -> int:
         path = self.job.folder / "last.ckpt"
         if not path.exists():
             return 0
-        try:
-            state = torch.load(path, map_location=self.recipe.compute.device, weights_only=True)
-        except Exception as error:  # torch raises whatever a damaged archive makes its parsers raise
-            raise RunError(f"the checkpoint {path} is damaged; delete it to start this pretraining anew") from error
+        state = read_checkpoint(path, self.recipe.compute.device)
+        if state is None:
+            self.report({"warning": f"the checkpoint {path} is damaged and not used; this pretraining begins anew"})
+            return 0
         if state["job"] != self.job.identity:
             return 0
         self.task.load_state_dict(state["task"])
@@ -252,14 +281,20 @@ class _Pretraining:
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
         self.log = json.loads(state["log"])
+        self.epoch_metrics.update(state["epoch"]["metrics"])
+        self.data_seconds = state["epoch"]["data_seconds"]
+        self.epoch_started = time.monotonic() - state["epoch"]["seconds"]
+        self.best_weights = state["best"]
         return int(state["update"])
 
     def _save_backbone(self) -> None:
         encoder: nn.Module = self.task.encoder
-        best = self._best_epoch() if self.recipe.pretraining.keep == "best" else None
-        if best is not None:
-            load_weights(encoder, self.best_weights)
-        self._write_weights(self.job.folder / "backbone.safetensors")
+        best = self._best_epoch() if self.best_weights is not None else None
+        kept = {
+            name: value.detach().cpu().contiguous()
+            for name, value in (self.best_weights or encoder.state_dict()).items()
+        }
+        write_atomically(self.job.folder / "backbone.safetensors", lambda file: file.write(save(kept)))
         published = getattr(encoder, "pretrained_cfg", None) or {}
         recipe = self.recipe
         size = recipe.preprocessing.size
@@ -283,6 +318,19 @@ class _Pretraining:
         }
         write_json(self.job.folder / "config.json", config)
 
-    def _write_weights(self, path: Path) -> None:
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.task.encoder.state_dict().items()}
-        write_atomically(path, lambda file: file.write(save(weights)))
+
+def read_checkpoint(path: Path, device: str) -> dict[str, Any] | None:
+    """Return what a checkpoint holds, or None if it is damaged; no code in it is run.
+
+    A checkpoint is a zip archive, whose every entry has a CRC-32, which torch writes but does not check.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                return None
+        state = torch.load(path, map_location=device, weights_only=True)
+    except OSError:
+        raise
+    except Exception:  # torch raises whatever a damaged archive makes its parsers raise
+        return None
+    return state if isinstance(state, dict) and state.keys() >= _CHECKPOINT_KEYS else None

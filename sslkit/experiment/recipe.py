@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sslkit.checksums import file_digest
 from sslkit.config import PluginConfig
 from sslkit.config.schema import FinetuningConfig, PretrainingConfig
 from sslkit.data.cache import ImageCache, Preprocessing
@@ -119,15 +120,3 @@ def digest(value: Any) -> str:
     """Return a short name for plain values and arrays of int64."""
     text = json.dumps(value, sort_keys=True, default=lambda array: hashlib.sha256(array.astype("<i8")).hexdigest())
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    status = path.stat()
-    return _file_digest(path, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=64)
-def _file_digest(path: Path, _modified: int, _size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.config.loading import read_toml
-from sslkit.errors import RunDirectoryError
+from sslkit.errors import RunDirectoryError, StorageError
 
 EXTENSIBLE = (
     *("name", "card", "compute", "images.cache", "images.on_unreadable"),
     *("evaluation.largest_group", "evaluation.label_fractions", "evaluation.arms", "evaluation.repetitions"),
 )
 """Keys that may differ from those of a run that is gone on with: they add cells, or change no result."""
+
+LOCK_FILES = (".lock", ".locked-by")
+"""What a run that has not got far may have left in its directory: see [sslkit.experiment.run_lock][]."""
 
 PINNED = ("compute.device", "compute.precision", "compute.compile")
 """Keys of an extensible table that change results all the same."""
@@ -58,6 +61,15 @@ class RunDirectory:
         """One row a pretext task, arm and share of labels."""
         return self.root / "summary.csv"
 
+    def require(self) -> None:
+        """Refuse to write into a directory that was taken away: it would come back with parts of a run alone.
+
+        Raises:
+            StorageError: if it is not there.
+        """
+        if not self.root.is_dir():
+            raise StorageError(f"the run directory {self.root} was taken away while the run was under way")
+
     def pretraining(self, task: str, fold: int | None) -> Path:
         """The folder of one pretraining."""
         return self.root / "pretraining" / task / ("all" if fold is None else str(fold))
@@ -83,7 +95,7 @@ def check_directory(directory: RunDirectory, tables: Mapping[str, Any]) -> None:
     if not (existing.is_dir() and os.access(existing, os.W_OK)):
         raise RunDirectoryError(f"{directory.root} cannot be written to; give another --output")
     if not directory.config.exists():
-        if directory.root.exists() and any(directory.root.iterdir()):
+        if directory.root.exists() and any(path.name not in LOCK_FILES for path in directory.root.iterdir()):
             raise RunDirectoryError(
                 f"{directory.root} is not empty and holds no run (no config.toml); give another --output"
             )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sslkit.checksums import file_digest
 from sslkit.config import RunConfig, to_toml
 from sslkit.engine.precision import Compute
 from sslkit.errors import JobError
@@ -20,10 +21,10 @@ from sslkit.experiment.environment import num_decoders, num_workers, process_con
 from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent
 from sslkit.experiment.plan import Study, draw_splits, make_manifest, resolve
 from sslkit.experiment.preparation import Prepared, describe, prepare
-from sslkit.experiment.recipe import file_digest
 from sslkit.experiment.results import Row, read_results, write_results
 from sslkit.experiment.run_directory import RunDirectory, check_directory
-from sslkit.files import write_json, write_text
+from sslkit.experiment.run_lock import locked
+from sslkit.files import remove_parts, write_json, write_text
 from sslkit.registry import Registry
 
 
@@ -70,14 +71,30 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
 
     Raises:
         UsageError: if configuration, data or directory cannot be used; nothing has been overwritten then.
-        RunError: if images could not be decoded for want of memory.
+        RunError: if images could not be decoded for want of memory, or files could not be written.
     """
     observer = observer or Silent()
     study = resolve(config, registry)
     directory = RunDirectory(output.resolve())
     check_directory(directory, study.resolved())
+    with locked(directory) as check_still_there:
+        check_directory(directory, study.resolved())  # as the run left it that was there before the lock
+        remove_parts(directory.root)
+        return _execute(study, directory, registry, observer, check_still_there)
+
+
+def _execute(
+    study: Study,
+    directory: RunDirectory,
+    registry: Registry,
+    observer: RunObserver,
+    check_still_there: Callable[[], None],
+) -> RunResult:
+    config = study.config
     clock = _Clock()
-    compute, prepared = _prepare(study, directory, observer)
+    hooks = Hooks(registry)
+    relay = JobRelay(observer, hooks)
+    compute, prepared = _prepare(study, directory, observer, relay.warn)
     clock.lap("ingest")
 
     write_text(directory.config, to_toml(study.resolved()))
@@ -86,17 +103,21 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
     prepared.audit.write(directory.audit)
     about = describe(study, prepared, compute)
     about["data"]["splits_hash"] = file_digest(directory.splits)
-    sessions = _earlier_sessions(directory)
+    sessions = _earlier_sessions(directory, relay)
     write_json(directory.run, {**about, "sessions": sessions})
 
-    hooks = Hooks(registry)
     hooks.run_started(directory.root, study.resolved())
     jobs = prepared.jobs.missing()
+    for flaw in prepared.jobs.flaws():
+        relay.warn(f"{flaw}; it is done anew")
     observer.stage("jobs", len(jobs))
-    relay = JobRelay(observer, hooks)
     study.executor.make().run(jobs, num_workers(config.compute.workers, compute), relay)
     clock.lap("jobs")
 
+    check_still_there()
+    for cell in prepared.jobs.cells:
+        if not cell.done and cell.id not in dict(relay.failures):
+            relay.failed(cell, f"its files were changed after it was finished: {'; '.join(cell.flaws())}")
     cross_fit(study, prepared.jobs.cells)
     rows = read_results(prepared.jobs.cells)
     summary = write_results(directory, rows, study.make_head().num_classes)
@@ -106,6 +127,7 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
             "finished": _iso(datetime.now(UTC)),
             "jobs": len(jobs),
             "timings": clock.laps(),
+            "warnings": relay.warnings,
             "hardware": about["hardware"],
         }
     )
@@ -130,24 +152,32 @@ def examine(config: RunConfig, registry: Registry, observer: RunObserver | None 
         UsageError: if configuration or data cannot be used.
     """
     study = resolve(config, registry)
-    return _prepare(study, RunDirectory(Path(config.name)), observer or Silent())[1].audit
+    observer = observer or Silent()
+    return _prepare(study, RunDirectory(Path(config.name)), observer, observer.warned)[1].audit
 
 
-def _prepare(study: Study, directory: RunDirectory, observer: RunObserver) -> tuple[Compute, Prepared]:
+def _prepare(
+    study: Study, directory: RunDirectory, observer: RunObserver, warn: Callable[[str], None]
+) -> tuple[Compute, Prepared]:
     compute = study.resolve_compute()
     manifest = make_manifest(study)
     draw_splits(study, manifest)  # too few groups are said before any image is decoded
     observer.stage("ingest", len(manifest))
     decoders = num_decoders(study.config.compute.workers)
     context = process_context(study.modules())
-    return compute, prepare(study, directory, compute, manifest, decoders, context, observer)
+    return compute, prepare(study, directory, compute, manifest, decoders, context, observer, warn)
 
 
-def _earlier_sessions(directory: RunDirectory) -> list[dict[str, Any]]:
+def _earlier_sessions(directory: RunDirectory, relay: JobRelay) -> list[dict[str, Any]]:
     """Return what run.json says of earlier calls of the same command."""
     if not directory.run.exists():
         return []
-    sessions: list[dict[str, Any]] = json.loads(directory.run.read_text(encoding="utf-8")).get("sessions", [])
+    try:
+        sessions: list[dict[str, Any]] = json.loads(directory.run.read_text(encoding="utf-8"))["sessions"]
+        _sum(session["timings"] for session in sessions)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        relay.warn(f"{directory.run} is damaged; it is written anew, without the times of earlier calls")
+        return []
     return sessions
 
 

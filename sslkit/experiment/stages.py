@@ -76,7 +76,7 @@ def time_pretraining(study: Study, recipe: Recipe, workers: int, seconds: float)
     rows = _readable(recipe, 2 * settings.batch_size)  # two updates an epoch, so that soon one is logged
     jobs = []
     for number in range(workers):
-        own = RunDirectory(recipe.directory.root / str(number))
+        own = _make_directory(recipe, str(number))
         job = PretrainingJob(replace(recipe, directory=own, pretraining=settings), task, number, rows, rows[:0])
         jobs.append(job)
     timing = time_updates(study.executor.make(), jobs, workers, seconds)
@@ -109,8 +109,7 @@ def time_cells(
     cell = replace(cells[0], task=None, arm="scratch", weights=None, after=(), keep_model=False)
     jobs = []
     for number in range(workers):
-        directory = RunDirectory(recipe.directory.root / f"cells{number}")
-        own_recipe = replace(recipe, finetuning=whole, directory=directory)
+        own_recipe = replace(recipe, finetuning=whole, directory=_make_directory(recipe, f"cells{number}"))
         jobs.append(replace(cell, recipe=own_recipe, fold=number, training_rows=rows, test_rows=rows[:2]))
     update = 1 / time_updates(study.executor.make(), jobs, workers, seconds).updates_per_s
     encoder = build_encoder(study.backbone.make(), recipe.compute).eval()
@@ -159,6 +158,13 @@ def _files(study: Study, manifest: Manifest, recipe: Recipe) -> list[Path]:
             Image.fromarray(content).save(path, "PNG")
         paths.append(path)
     return paths
+
+
+def _make_directory(recipe: Recipe, name: str) -> RunDirectory:
+    """Return a run directory for one job of its own."""
+    directory = RunDirectory(recipe.directory.root / name)
+    directory.root.mkdir(parents=True)
+    return directory
 
 
 def _readable(recipe: Recipe, count: int) -> npt.NDArray[np.int64]:

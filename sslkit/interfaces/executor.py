@@ -9,7 +9,15 @@ from typing import Any, Protocol
 from sslkit.interfaces.plugin import ConfigT, Plugin
 
 Reporter = Callable[[Mapping[str, Any]], None]
-"""Takes progress of a job: plain values by name, such as ``{"done": 3, "total": 30}``."""
+"""Takes progress of a job: plain values by name.
+
+    done, total     updates, after each of them
+    epoch, metrics  the metrics of an epoch that has ended
+    warning         what is not as it should be, though the job goes on
+
+Where the job is to stop, a report of ``done`` raises SystemExit: the job is between two updates, and may save what it
+has come to.
+"""
 
 
 class Job(Protocol):
@@ -57,7 +65,8 @@ class Executor(Plugin[ConfigT], ABC):
         Those that most work waits for should come first: see [longest_first][sslkit.longest_first]. The last jobs may
         be more than ``workers`` where they end sooner so.
 
-        A job whose predecessor failed is reported as failed and not run. Failures are reported, not raised.
+        A job whose process dies is tried once more; a job whose predecessor failed is reported as failed and not run.
+        Failures are reported, not raised. Whatever the observer raises stops the jobs that run, at their next report.
         """
 
 

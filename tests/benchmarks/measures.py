@@ -61,7 +61,9 @@ def prepared_of(config: Any, folder: Path) -> Prepared:
     """Return the jobs of a study, its images decoded."""
     study = resolve(config, sslkit.build_registry())
     context = process_context(study.modules())
-    return prepare(study, RunDirectory(folder), study.resolve_compute(), make_manifest(study), CORES, context, Silent())
+    return prepare(
+        study, RunDirectory(folder), study.resolve_compute(), make_manifest(study), CORES, context, Silent(), print
+    )
 
 
 class _EnoughError(Exception):

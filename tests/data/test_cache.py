@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from counted_images import CountedImages
+from filelock import FileLock
 from forking import warm_context
 from PIL import Image
 
 from sslkit.data.cache import ImageCache, Preprocessing, build_cache, content_key, default_cache_root
 from sslkit.data.image_statistics import STATISTICS
-from sslkit.errors import RunError
+from sslkit.errors import RunError, StorageError
 
 SMALL = Preprocessing(8, "center")
 NUM_IMAGES = 20  # more than a chunk
@@ -133,6 +134,66 @@ def test_changed_content_is_another_cache_and_another_name_is_not(
     rows = changed.open()
     np.testing.assert_array_equal(rows[0], rows[1])
     assert not np.array_equal(rows[0], first.open()[0])
+
+
+@pytest.mark.parametrize("name", ["images.npy", "statistics.npy", "headers.npy", "index.json", "SHA256SUMS"])
+@pytest.mark.parametrize("how", ["cut short", "one bit", "gone"])
+def test_decoded_images_that_were_damaged_are_named_and_decoded_anew(
+    images: CountedImages, tmp_path: Path, context: BaseContext, name: str, how: str
+) -> None:
+    cache = build(images, tmp_path / "cache", context)
+    path = cache.folder / name
+    content = path.read_bytes()
+    if how == "gone":
+        path.unlink()
+    else:
+        middle = len(content) // 2
+        path.write_bytes(
+            content[:middle] + (b"" if how == "cut short" else bytes([content[middle] ^ 1])) + content[middle + 1 :]
+        )
+    images.log.unlink()
+    told: list[str] = []
+
+    again = build(images, tmp_path / "cache", context, warn=told.append)
+
+    assert again == cache
+    assert len(images.reads()) == NUM_IMAGES
+    assert path.read_bytes() == content
+    assert len(told) == 1
+    assert re.search(
+        rf"the decoded images in .*{cache.folder.name} are damaged and not used: .*; they are decoded", told[0]
+    )
+    assert caches(tmp_path / "cache") == [cache.folder.name]
+    images.log.unlink()
+    assert build(images, tmp_path / "cache", context, warn=told.append) == cache
+    assert (images.reads(), len(told)) == ([], 1)
+
+
+def test_what_a_killed_run_had_begun_is_removed_and_what_another_is_at_is_not(
+    images: CountedImages, tmp_path: Path, context: BaseContext
+) -> None:
+    folder = tmp_path / "cache" / "images"
+    abandoned, busy = folder / ".abc-1.part", folder / ".abc-2.part"
+    for scratch in (abandoned, busy):
+        scratch.mkdir(parents=True)
+        (scratch / "images.npy").write_bytes(b"half")
+        (folder / f"{scratch.name}.lock").touch()
+    with FileLock(folder / f"{busy.name}.lock"):
+        cache = build(images, tmp_path / "cache", context)
+    assert caches(tmp_path / "cache") == sorted([busy.name, f"{busy.name}.lock", cache.folder.name])
+
+
+def test_a_full_disk_is_told_before_anything_is_decoded(
+    images: CountedImages, tmp_path: Path, context: BaseContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    message = r"cannot write .*images\.npy: No space left on device; free some space, and run the same command again"
+    with pytest.raises(StorageError, match=message):
+        build(images, tmp_path / "cache", context)
+    assert (images.reads(), caches(tmp_path / "cache")) == ([], [])
 
 
 def test_an_interrupted_build_leaves_nothing(images: CountedImages, tmp_path: Path, context: BaseContext) -> None:

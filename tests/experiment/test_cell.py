@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from studies import prepare_tiny
 
 import sslkit
+from sslkit.checksums import seal
 from sslkit.engine.networks import call_with_seed
 from sslkit.engine.precision import Compute
 from sslkit.engine.seeding import derive_seed
@@ -43,11 +44,16 @@ def initial_encoder(cell: CellJob) -> dict[str, torch.Tensor]:
     return dict(network.state_dict())
 
 
+def save_backbone(weights: dict[str, torch.Tensor], folder: Path) -> None:
+    save_file(weights, folder / "backbone.safetensors")
+    seal(folder, ["backbone.safetensors"])
+
+
 def test_arms_differ_in_the_initial_encoder_and_nothing_else(prepared: Prepared, tmp_path: Path) -> None:
     # Given scratch's own initial weights as "pretrained" ones, the pretrained arm must end exactly where scratch does:
     # the same images in the same order, augmentation, updates, schedule and head.
     scratch = scratch_cell(prepared)
-    save_file(initial_encoder(scratch), tmp_path / "backbone.safetensors")
+    save_backbone(initial_encoder(scratch), tmp_path)
     twin = pretrained_twin(prepared, tmp_path)
 
     scratch.execute(lambda values: None)
@@ -61,7 +67,7 @@ def test_other_initial_weights_end_elsewhere(prepared: Prepared, tmp_path: Path)
     scratch = scratch_cell(prepared)
     weights = initial_encoder(scratch)
     weights["conv1.0.weight"] = weights["conv1.0.weight"] * 1.5
-    save_file(weights, tmp_path / "backbone.safetensors")
+    save_backbone(weights, tmp_path)
     twin = pretrained_twin(prepared, tmp_path)
 
     scratch.execute(lambda values: None)
@@ -72,7 +78,7 @@ def test_other_initial_weights_end_elsewhere(prepared: Prepared, tmp_path: Path)
 
 def test_the_frozen_arm_keeps_its_encoder_bit_for_bit(prepared: Prepared, tmp_path: Path) -> None:
     weights = initial_encoder(scratch_cell(prepared))
-    save_file(weights, tmp_path / "backbone.safetensors")
+    save_backbone(weights, tmp_path)
     cell = next(cell for cell in prepared.jobs.cells if cell.arm == "frozen" and cell.keep_model)
 
     replace(prepared.jobs.features[0], folder=tmp_path).execute(lambda values: None)
@@ -86,7 +92,7 @@ def test_the_frozen_arm_keeps_its_encoder_bit_for_bit(prepared: Prepared, tmp_pa
 def test_pretrained_weights_that_do_not_fit_are_refused(prepared: Prepared, tmp_path: Path) -> None:
     weights = initial_encoder(scratch_cell(prepared))
     weights.pop("conv1.0.weight")
-    save_file(weights, tmp_path / "backbone.safetensors")
+    save_backbone(weights, tmp_path)
 
     with pytest.raises(sslkit.errors.WeightsError, match=r"1 missing: conv1\.0\.weight"):
         pretrained_twin(prepared, tmp_path).execute(lambda values: None)

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from studies import prepare_tiny
 
+from sslkit.checksums import seal
 from sslkit.data.normalization import normalize
 from sslkit.experiment.features import FeaturesJob, read_features
 
@@ -20,6 +21,7 @@ def job(tmp_path: Path) -> FeaturesJob:
     (job, _) = prepare_tiny(tmp_path / "run").jobs.features
     plugin = job.recipe.backbone.make()
     save_file(plugin.build().state_dict(), tmp_path / "backbone.safetensors")
+    seal(tmp_path, ["backbone.safetensors"])
     return replace(job, folder=tmp_path)
 
 

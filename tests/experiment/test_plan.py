@@ -19,7 +19,7 @@ def prepared_for(root: Path, **changes: object) -> Prepared:
     study = resolve(tiny_config(**changes), sslkit.build_registry())
     compute = sslkit.engine.precision.resolve_compute("cpu", "fp32", False)
     context = process_context(study.modules())
-    return prepare(study, RunDirectory(root), compute, make_manifest(study), 1, context, Silent())
+    return prepare(study, RunDirectory(root), compute, make_manifest(study), 1, context, Silent(), print)
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def test_the_directory_holds_what_is_promised(tiny_run: RunResult) -> None:
             "config.json",
             "features.npy",
             "features.json",
+            "SHA256SUMS",
         }
     models = {path.parent.name for path in root.glob("cells/*/model.safetensors")}
     assert models == {

@@ -1,0 +1,154 @@
+"""One job in a process of its own, on both sides of the pipe."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any
+
+from sslkit import Job, follow_parent
+from sslkit.errors import RunError, SslkitError
+from sslkit_local import sharing
+
+_PATIENCE = 10.0
+"""Seconds that a process may take to end once its job has."""
+
+_GRACE = 5.0
+"""Seconds that jobs may take to come to a safe point once the run is being stopped."""
+
+_THREADS = 1
+"""Threads that a job computes in."""
+
+
+@dataclass(eq=False)
+class Worker:
+    """A process that carries out a job, as its parent sees it.
+
+    Attributes:
+        job: the job.
+        process: the process.
+        pipe: brings what the job tells.
+        slot: the lowest number that no process beside it has.
+        heard: when it last told of anything.
+        again: whether this is the job's second try.
+        left: of the job's cost.
+        peak: bytes of memory, once it has told.
+        failure: the reason, once the job has failed.
+        done: whether its results stand.
+    """
+
+    job: Job
+    process: BaseProcess
+    pipe: Connection
+    slot: int
+    heard: float
+    again: bool = False
+    left: float = 0.0
+    peak: int = 0
+    failure: str | None = None
+    done: bool = False
+
+    def listen(self) -> Mapping[str, Any] | None:
+        """Take one message: return progress, if it is that, and None at the end, when the process is gone."""
+        self.heard = time.monotonic()
+        try:
+            message = self.pipe.recv()
+        except (EOFError, OSError):  # the process has closed its end: it is over, well or not
+            self.process.join(_PATIENCE)
+            self.process.kill()  # a thread that a plugin started may keep a finished process alive
+            self.process.join()
+            self.pipe.close()
+            return None
+        match message:
+            case ("progress", values, peak):
+                self.peak = peak
+                if values.get("total"):
+                    self.left = self.job.cost * (1 - values.get("done", 0) / values["total"])
+                told: Mapping[str, Any] = values
+                return told
+            case ("done", _):
+                self.done = True
+            case ("failed", reason):
+                self.failure = reason
+        return {}
+
+    def how_it_died(self) -> str:
+        """Return what is known of a process that ended without a word."""
+        code = self.process.exitcode or 0
+        if code < 0:
+            name = signal.Signals(-code).name
+            cause = {"SIGKILL": " (out of memory?)", "SIGBUS": " (disk full?)"}.get(name, "")
+            return f"its process was killed by {name}{cause}"
+        return f"its process ended with status {code} before its result stood"
+
+
+def start(context: Any, job: Job, slot: int, *, again: bool = False) -> Worker:
+    """Begin a job in a process of its own."""
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(job, theirs, slot), name=job.id, daemon=True)
+    process.start()
+    theirs.close()
+    return Worker(job, process, ours, slot, time.monotonic(), again, left=job.cost)
+
+
+def stop(workers: Sequence[Worker]) -> None:
+    """End processes at a safe point of their jobs, or by force where they do not come to one."""
+    for worker in workers:
+        worker.process.terminate()
+    deadline = time.monotonic() + _GRACE
+    for worker in workers:
+        worker.process.join(max(0.0, deadline - time.monotonic()))
+    for worker in workers:
+        worker.process.kill()
+        worker.process.join()
+
+
+def _work(job: Job, pipe: Connection, slot: int) -> None:
+    import torch
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    stopping = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    follow_parent()
+    signal.signal(signal.SIGTERM, stop)
+    os.environ["SSLKIT_WORKER"] = str(slot)
+    # For libraries that the job loads; those that are loaded already are told below.
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(_THREADS)))
+    torch.set_num_threads(_THREADS)
+
+    def report(values: Mapping[str, Any]) -> None:
+        _refuse_threads(torch.get_num_threads())
+        pipe.send(("progress", values, sharing.peak_memory()))
+        if stopping and "done" in values:
+            raise SystemExit(128 + signal.SIGTERM)  # here the job is between two updates
+
+    try:
+        with threadpool_limits(_THREADS):
+            job.execute(report)
+            _refuse_threads(*(library["num_threads"] for library in threadpool_info()))
+        pipe.send(("done", None))
+    except SslkitError as error:
+        pipe.send(("failed", str(error) or type(error).__name__))
+    except Exception:  # anything a plugin raises is this job's failure, told with its traceback
+        pipe.send(("failed", traceback.format_exc()))
+    finally:
+        pipe.close()
+
+
+def _refuse_threads(*taken: int) -> None:
+    if max(taken, default=0) > _THREADS:
+        raise RunError(
+            f"a plugin computes in {max(taken)} threads where a job has {_THREADS}, which slows the other jobs and may "
+            "change results; take the call that sets them, such as torch.set_num_threads, out of the plugin"
+        )
