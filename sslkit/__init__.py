@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         longest_first,
     )
     from sslkit.metrics import quadratic_weighted_kappa
-    from sslkit.processes import follow_parent
+    from sslkit.processes import follow_parent, stops_held
     from sslkit.registry import build_registry
     from sslkit.report import write_report
     from sslkit.types import Prediction, Record, StepOutput, TaskContext, Views
@@ -59,7 +59,7 @@ _HOMES = {
         "longest_first",
     ),
     "sslkit.metrics": ("quadratic_weighted_kappa",),
-    "sslkit.processes": ("follow_parent",),
+    "sslkit.processes": ("follow_parent", "stops_held"),
     "sslkit.registry": ("build_registry",),
     "sslkit.report": ("write_report",),
     "sslkit.types": ("Prediction", "Record", "StepOutput", "TaskContext", "Views"),
@@ -101,6 +101,7 @@ __all__ = [
     "quadratic_weighted_kappa",
     "read_table",
     "run",
+    "stops_held",
     "write_report",
 ]
 

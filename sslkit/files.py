@@ -22,14 +22,15 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under a temporary name, flush it to disk, and rename it into place.
 
     Args:
-        path: the file; its folder is made where it is missing.
+        path: the file; its folder is made where it is missing, but not those above it: a run directory that somebody
+            takes away does not come back with a part of the run.
         write: called with the open binary file.
 
     Raises:
         StorageError: if the disk is full, or the file cannot be written for another reason; what was there stays.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=_PART, dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -46,14 +47,26 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise StorageError.of(path, error) from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        StorageError: if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError.of(folder, error) from error
+
+
 def make_scratch(beside: Path) -> Path:
     """Return a new folder under a temporary name, readable by others, that is to be renamed to ``beside``.
 
     Raises:
         StorageError: if it cannot be made.
     """
+    make_folder(beside.parent)
     try:
-        beside.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{beside.name}-", suffix=_PART, dir=beside.parent))
         scratch.chmod(0o755)
     except OSError as error:

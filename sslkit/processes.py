@@ -1,4 +1,4 @@
-"""What every process that a run starts has to do so that none is left behind."""
+"""What keeps a run's processes together, so that it can be stopped at any moment and leaves none behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import wait
+from types import FrameType
+from typing import Any
+
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def follow_parent() -> None:
@@ -20,6 +26,7 @@ def follow_parent() -> None:
         >>> process = get_context("spawn").Process(target=follow_parent)
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -29,3 +36,42 @@ def follow_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=end, name="follow-parent", daemon=True).start()
+
+
+@contextmanager
+def stops_held() -> Iterator[None]:
+    """Hold an interrupt or SIGTERM back until the block is over: a process half started belongs to nobody."""
+    held: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        held.append(number)
+
+    try:
+        with _handled_by(hold):
+            yield
+    finally:
+        for number in held[:1]:
+            signal.raise_signal(number)
+
+
+@contextmanager
+def stops_ignored() -> Iterator[None]:
+    """Ignore interrupts and SIGTERM, which a process that is started in the block does for good."""
+    with _handled_by(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[None]:
+    # Python delivers signals to the main thread alone, and lets no other set their handlers.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _STOPS}
+    for number in _STOPS:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, signal.SIG_DFL if earlier is None else earlier)

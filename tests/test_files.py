@@ -10,15 +10,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sslkit.errors import StorageError
-from sslkit.files import write_atomically, write_csv, write_json, write_text
+from sslkit.files import make_scratch, remove_parts, write_atomically, write_csv, write_json, write_text
 
 
-def test_folders_are_made_and_the_file_is_readable_by_others(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b" / "c.bin"
+def test_the_folder_is_made_and_the_file_is_readable_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "b" / "c.bin"
     write_atomically(path, lambda file: file.write(b"\x00\xff"))
     assert path.read_bytes() == b"\x00\xff"
     assert path.stat().st_mode & 0o777 == 0o644
     assert [entry.name for entry in path.parent.iterdir()] == ["c.bin"]
+
+
+def test_folders_above_it_are_not_made(tmp_path: Path) -> None:
+    message = r"cannot write .*c\.bin: No such file or directory; its folder was taken away while it was in use"
+    with pytest.raises(StorageError, match=message):
+        write_text(tmp_path / "a" / "b" / "c.bin", "text")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_begun_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    scratch = make_scratch(tmp_path / "a" / "cell")
+    (scratch / "result.json").touch()
+    (tmp_path / "a" / ".result.json-x1.part").touch()
+    kept = [tmp_path / "a" / name for name in ("mine.part", ".hidden", "result.json")]
+    for path in kept:
+        path.touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "a" / ".link.part").symlink_to(tmp_path / "elsewhere")
+    remove_parts(tmp_path)
+    assert sorted((tmp_path / "a").iterdir()) == sorted(kept)
+    assert (tmp_path / "elsewhere").is_dir()
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import wait
 from typing import Any
 
-from sslkit import Executor, Job, JobObserver, PluginConfig, hookimpl, longest_first
+from sslkit import Executor, Job, JobObserver, PluginConfig, hookimpl, longest_first, stops_held
 from sslkit_local import sharing, worker
 from sslkit_local.worker import Worker
 
@@ -86,7 +86,8 @@ class _Shift:
 
     def _start(self, job: Job, *, again: bool = False) -> None:
         slot = min(set(range(len(self.running) + 1)) - {entry.slot for entry in self.running})
-        self.running.append(worker.start(self.context, job, slot, again=again))
+        with stops_held():
+            self.running.append(worker.start(self.context, job, slot, again=again))
 
     def _hear(self) -> Iterator[Worker]:
         """Pass on what running jobs report, once one of them does or all have long been silent; yield the ended."""

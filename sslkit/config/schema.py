@@ -154,6 +154,9 @@ class ComputeConfig(PluginConfig):
         "auto", description="'auto': bf16 where the hardware has it, fp16 on older CUDA devices, else fp32."
     )
     workers: Positive | Literal["auto"] = Field("auto", description="Jobs at a time; 'auto': one a core.")
+    checkpoint_seconds: float = Field(
+        30.0, ge=0, allow_inf_nan=False, description="Between checkpoints of a pretraining; what a crash costs at most."
+    )
     executor: str = Field("local", description="The executor plugin that carries out the jobs.")
     compile: bool = Field(
         False,

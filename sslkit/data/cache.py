@@ -29,7 +29,7 @@ from sslkit.data.retina import THUMBNAIL_SIDE, retina_box, thumbnail
 from sslkit.errors import DataError, RunError, StorageError
 from sslkit.files import flush_folder, make_scratch, write_json
 from sslkit.interfaces import Dataset
-from sslkit.processes import follow_parent
+from sslkit.processes import follow_parent, stops_held
 from sslkit.types import Record
 
 CACHE_VERSION = 4
@@ -263,10 +263,11 @@ def _decode_all(
     done = 0
     with ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as pool:
         try:
-            chunks = [
-                pool.submit(_decode_chunk, dataset, records[start : start + _CHUNK], preprocessing, folder, start)
-                for start in range(0, len(records), _CHUNK)
-            ]
+            with stops_held():
+                chunks = [
+                    pool.submit(_decode_chunk, dataset, records[start : start + _CHUNK], preprocessing, folder, start)
+                    for start in range(0, len(records), _CHUNK)
+                ]
             for chunk in as_completed(chunks):
                 count, failures = chunk.result()
                 unreadable.update(failures)
@@ -279,7 +280,7 @@ def _decode_all(
                 "'if __name__ == \"__main__\":' around the call."
             ) from None
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise
     return unreadable
 

@@ -23,7 +23,7 @@ from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.recipe import Recipe, digest, versions
 from sslkit.experiment.schedule import makespan
 from sslkit.experiment.stages import time_cells, time_ingest, time_prediction, time_pretraining
-from sslkit.files import write_json
+from sslkit.files import make_folder, write_json
 from sslkit.interfaces import Job
 from sslkit.registry import Registry
 
@@ -152,7 +152,7 @@ def measure_run(
         else {},
     )
     path = _kept_path(study, compute)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_json(path, {"images": len(manifest), **asdict(found)})
     return found
 

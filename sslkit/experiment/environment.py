@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable
+from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import torch
 
 from sslkit.engine.precision import Compute
+from sslkit.processes import stops_ignored
 
 # An optimiser imports torch._dynamo at its first step, whether or not anything is compiled: two seconds a job.
 _PRELOADED = ("torch", "torch._dynamo", "sslkit.experiment.cell", "sslkit.experiment.pretraining")
@@ -22,10 +24,13 @@ _PRELOADED = ("torch", "torch._dynamo", "sslkit.experiment.cell", "sslkit.experi
 def process_context(modules: Iterable[str]) -> BaseContext:
     """Return a context whose processes are forked from a server that has these modules loaded.
 
-    The server is one for the whole program and starts no thread of its own, which makes forking it safe.
+    The server is one for the whole program and starts no thread of its own, which makes forking it safe. It is started
+    here and deaf to what stops a run: jobs are on their way to a safe point then, and it has to see their end.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_PRELOADED, *modules])
+    with stops_ignored():
+        forkserver.ensure_running()
     return context
 
 

@@ -116,7 +116,8 @@ class JobRelay:
         self.num_done += 1
         self.observer.advanced(self.num_done)
         if isinstance(job, CellJob):
-            self.hooks.cell_finished(read_results([job])[0])
+            for row in read_results([job]):  # none where its files were changed since
+                self.hooks.cell_finished(row)
 
     def warn(self, text: str) -> None:
         """Keep and pass on a warning."""

@@ -238,7 +238,9 @@ def make_jobs(study: Study, recipe: Recipe, manifest: Manifest, splits: Splits) 
         source = None
         if used is not None:
             source = pretrainings.get((used.info.name, fold)) or pretrainings[used.info.name, None]
-        after = () if source is None else (features[source.id].id if arm in FROZEN_ARMS else source.id,)
+        after: tuple[str, ...] = () if source is None else (source.id,)
+        if source is not None and arm in FROZEN_ARMS:
+            after = (source.id, features[source.id].id)
         cells.append(
             CellJob(
                 recipe,

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from sslkit.checksums import read_sums, require
 from sslkit.config import RunConfig
 from sslkit.config.loading import parse_config, read_toml
 from sslkit.data.cache import Preprocessing
@@ -26,6 +27,7 @@ from sslkit.engine.networks import Encoder, build_encoder
 from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.engine.weights import load_state, read_weights
 from sslkit.errors import DataError, RunDirectoryError, did_you_mean
+from sslkit.experiment.cross_fitting import FITTED
 from sslkit.experiment.environment import available_cores
 from sslkit.experiment.plan import Study, resolve
 from sslkit.experiment.run_directory import RunDirectory
@@ -220,6 +222,7 @@ def _choose(directory: RunDirectory, rows: list[dict[str, str]], column: str, va
 def _load_model(study: Study, folder: Path, compute: Compute) -> tuple[Encoder, DownstreamHead[Any]]:
     encoder = build_encoder(study.backbone.make(), compute)
     head = study.make_head(encoder.backbone.head_hidden_size).to(compute.device)  # type: ignore[arg-type]
+    require(folder, "model.safetensors")
     path = folder / "model.safetensors"
     load_state(nn.ModuleDict({"encoder": encoder.backbone, "head": head}), read_weights(path), source=str(path))
     return encoder, head
@@ -231,8 +234,13 @@ def _average_decoding(heads: Sequence[DownstreamHead[Any]], folders: Sequence[Pa
     A fold whose fit moved nothing counts with what the head begins with.
     """
     average = copy.deepcopy(heads[0]).cpu()
-    files = [folder / "fitted.safetensors" for folder in folders]
-    fitted = [read_weights(path) if path.exists() else {} for path in files]
+    fitted = []
+    for folder in folders:
+        if FITTED in read_sums(folder):
+            require(folder, FITTED)
+            fitted.append(read_weights(folder / FITTED))
+        else:
+            fitted.append({})
     buffers = dict(average.named_buffers())
     for name in dict.fromkeys(name for buffer in fitted for name in buffer):
         buffers[name].copy_(torch.stack([given.get(name, buffers[name]) for given in fitted]).mean(0))

@@ -90,6 +90,7 @@ def prepare(
         pretraining=config.pretraining,
         finetuning=config.finetuning,
         compute=compute,
+        checkpoint_seconds=config.compute.checkpoint_seconds,
     )
     return Prepared(readable, cache, splits, found, make_jobs(study, recipe, readable, splits))
 

@@ -32,7 +32,7 @@ from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
 from sslkit.engine.trainer import Schedule, train
 from sslkit.experiment.recipe import Configured, Recipe, digest, task_context
 from sslkit.experiment.representation_probe import MAX_PROBE_IMAGES, evenly_drawn, probe_representation
-from sslkit.files import write_atomically, write_json, write_text
+from sslkit.files import make_folder, write_atomically, write_json, write_text
 from sslkit.interfaces import PretextTask, Reporter
 from sslkit.types import StepOutput, Views
 
@@ -41,8 +41,6 @@ VIEW_CHUNK = 8
 
 _MAX_FIT_IMAGES = 2000
 """Images that a task's ``fit`` is given at most, evenly drawn: memory does not grow with the data set."""
-
-_CHECKPOINT_SECONDS = 30.0
 
 _CHECKPOINT_KEYS = {"job", "update", "task", "optimizer", "scaler", "log", "epoch", "best"}
 
@@ -115,6 +113,7 @@ class PretrainingJob:
     def execute(self, report: Reporter) -> None:
         """Pretrain, from the last checkpoint where there is one, and write the backbone's weights."""
         self.recipe.directory.require()
+        make_folder(self.folder)
         self.recipe.compute.prepare_process()
         _Pretraining(self, report).run()
 
@@ -202,7 +201,7 @@ class _Pretraining:
         epoch, position = divmod(update + 1, self.updates_per_epoch)
         if position == 0:
             self._end_epoch(epoch, update + 1)
-        if time.monotonic() - self.saved_at > _CHECKPOINT_SECONDS:
+        if time.monotonic() - self.saved_at > self.recipe.checkpoint_seconds:
             self._save_checkpoint(update + 1)
         try:
             self.report({"done": update + 1, "total": self.schedule.num_updates})

@@ -70,6 +70,7 @@ class Recipe:
         pretraining: budget of a pretraining.
         finetuning: budget of a cell.
         compute: device and precision.
+        checkpoint_seconds: between checkpoints of a pretraining.
     """
 
     directory: RunDirectory
@@ -84,6 +85,7 @@ class Recipe:
     pretraining: PretrainingConfig
     finetuning: FinetuningConfig
     compute: Compute
+    checkpoint_seconds: float = 30.0
 
     @cached_property
     def names(self) -> str:

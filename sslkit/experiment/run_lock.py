@@ -13,7 +13,7 @@ from filelock import FileLock, SoftFileLock, Timeout
 
 from sslkit.errors import RunDirectoryError, StorageError
 from sslkit.experiment.run_directory import LOCK_FILES, RunDirectory
-from sslkit.files import write_text
+from sslkit.files import make_folder, write_text
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def locked(directory: RunDirectory) -> Iterator[Callable[[], None]]:
     root = directory.root
     lock_path, holder_path = (root / name for name in LOCK_FILES)
     made = [folder for folder in (root, *root.parents) if not folder.exists()]
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     lock = FileLock(lock_path)
     try:
         lock.acquire(timeout=0)

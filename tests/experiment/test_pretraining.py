@@ -19,9 +19,10 @@ from sslkit.experiment.cell import CellJob
 from sslkit.experiment.pretraining import PretrainingJob, read_checkpoint
 
 
-def make_job(root: Path, **changes: object) -> PretrainingJob:
+def make_job(root: Path, *, checkpoint_seconds: float = 30, **changes: object) -> PretrainingJob:
     budget = {"epochs": 3, "batch_size": 12, "learning_rate": 1e-3, **changes}
-    return prepare_tiny(root, pretraining=budget).jobs.pretrainings[0]
+    compute = {"checkpoint_seconds": checkpoint_seconds}
+    return prepare_tiny(root, pretraining=budget, compute=compute).jobs.pretrainings[0]
 
 
 def make_cells(root: Path) -> list[CellJob]:
@@ -32,12 +33,9 @@ def read_log(job: PretrainingJob) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (job.folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_pretraining_cut_off_and_gone_on_with_is_the_pretraining(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, cut = make_job(tmp_path / "whole"), make_job(tmp_path / "cut")
+def test_a_pretraining_cut_off_and_gone_on_with_is_the_pretraining(tmp_path: Path) -> None:
+    whole, cut = make_job(tmp_path / "whole"), make_job(tmp_path / "cut", checkpoint_seconds=0)
     whole.execute(lambda values: None)
-    monkeypatch.setattr(pretraining, "_CHECKPOINT_SECONDS", 0.0)
     per_epoch = len(cut.rows) // 12
 
     def stop(values: object) -> None:
@@ -257,8 +255,9 @@ class TestProbe:
             return torch.amp.GradScaler("cpu", init_scale=2.0**120, growth_interval=3, enabled=scaled)
 
         monkeypatch.setattr(Compute, "make_scaler", make_scaler)
-        monkeypatch.setattr(pretraining, "_CHECKPOINT_SECONDS", 0.0)
-        whole, cut = (make_job(tmp_path / name, probe_every=1, keep="best") for name in ("whole", "cut"))
+        whole, cut = (
+            make_job(tmp_path / name, probe_every=1, keep="best", checkpoint_seconds=0) for name in ("whole", "cut")
+        )
         whole.execute(lambda values: None)
         per_epoch = len(cut.rows) // 12
 
