@@ -143,13 +143,6 @@ def test_the_same_command_does_nothing_twice(tiny_run: RunResult, tmp_path: Path
     assert {path: path.stat().st_mtime_ns for path in root.glob("cells/*/*")} == times
 
 
-def test_workers_and_order_change_no_byte(tiny_run: RunResult, tmp_path: Path) -> None:
-    alone = sslkit.run(tiny_config(compute={"precision": "fp32", "workers": 1}), tmp_path / "alone").directory.root
-
-    for pattern in ("results.csv", "summary.csv", "splits.json", "cells/*/*", "pretraining/*/*/backbone.safetensors"):
-        assert contents(alone, pattern) == contents(tiny_run.directory.root, pattern)
-
-
 def test_a_run_is_extended_by_what_is_missing(tiny_run: RunResult, tmp_path: Path) -> None:
     root = tmp_path / "extended"
     shutil.copytree(tiny_run.directory.root, root)
