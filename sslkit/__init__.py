@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sslkit.data.normalization import normalize
     from sslkit.data.tables import read_table
     from sslkit.engine.weights import load_timm_weights, load_weights
+    from sslkit.files import open_file, read_file
     from sslkit.hookspecs import hookimpl
     from sslkit.interfaces import (
         API_VERSION,
@@ -44,6 +45,7 @@ _HOMES = {
     "sslkit.data.normalization": ("normalize",),
     "sslkit.data.tables": ("read_table",),
     "sslkit.engine.weights": ("load_timm_weights", "load_weights"),
+    "sslkit.files": ("open_file", "read_file"),
     "sslkit.hookspecs": ("hookimpl",),
     "sslkit.interfaces": (
         "API_VERSION",
@@ -95,10 +97,12 @@ __all__ = [
     "load_weights",
     "longest_first",
     "normalize",
+    "open_file",
     "parse_config",
     "plan",
     "predict",
     "quadratic_weighted_kappa",
+    "read_file",
     "read_table",
     "run",
     "stops_held",

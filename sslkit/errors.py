@@ -92,3 +92,13 @@ def did_you_mean(given: str, accepted: Iterable[str]) -> str:
     """
     nearest = difflib.get_close_matches(given, list(accepted), n=1, cutoff=0.6)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def legible(name: str) -> str:
+    r"""Return a name as a message shows it: in one line, with backslash escapes for what cannot be printed.
+
+    Example:
+        >>> print(legible("an eye\n\udce9.png"))
+        an eye\n\udce9.png
+    """
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in name)

@@ -144,7 +144,7 @@ class _Finder:
             names = ", ".join(os.path.basename(candidate) for candidate in found)
             raise DataError(f"{self._table}, line {line}: {name!r} may be any of {names}; set extension")
         # The listing decides but for file systems that ignore case, or write accents in their own way.
-        if not found and not os.path.isfile(path):
+        if not found and not _is_there(path):
             self._missing.append(f"{name!r} (line {line})")
         return found[0] if found else path
 
@@ -163,7 +163,7 @@ class _Finder:
         if folder not in self._files:
             try:
                 with os.scandir(folder) as entries:
-                    self._files[folder] = {entry.name for entry in entries if _is_file(entry)}
+                    self._files[folder] = {entry.name for entry in entries if not _is_folder(entry)}
             except (FileNotFoundError, NotADirectoryError):
                 self._files[folder] = set()
             except OSError as error:
@@ -174,6 +174,18 @@ class _Finder:
 def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _is_there(path: str) -> bool:
+    """Tell whether an image is there; a folder or a broken link named as one is, and fails by name when it is read."""
+    return os.path.lexists(path) if path.lower().endswith(EXTENSIONS) else os.path.isfile(path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
     except OSError:  # a link that leads to itself
         return False
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import model_validator
 
-from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl, read_table
+from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl, read_file, read_table
 from sslkit.errors import DataError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
@@ -97,11 +97,11 @@ class Dicom(Dataset[DicomConfig]):
         """
         from sslkit_dicom.pixels import read_pixels
 
-        return read_pixels(_path(record))
+        return read_pixels(_path(record), self.max_pixels)
 
     def fingerprint(self, record: Record) -> str:
         """Return a digest of the file and of the decoders that there are for it, without decoding anything."""
-        return hashlib.sha256(_means().encode() + _path(record).read_bytes()).hexdigest()
+        return hashlib.sha256(_means().encode() + read_file(_path(record))).hexdigest()
 
     def _labels(self, headers: Sequence[Header]) -> Mapping[str, str | None]:
         """Return the labels by the key of the images that they belong to."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.uid import UID
 
+from sslkit import open_file
 from sslkit.errors import DataError
 
 IDENTIFIERS = ("SOPInstanceUID", "StudyInstanceUID", "PatientID")
@@ -92,7 +93,7 @@ def _may_be_dicom(path: Path) -> bool:
     if not path.is_file():
         return path.is_symlink()
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return True
@@ -104,7 +105,8 @@ def _identifiers(path: Path) -> dict[str, str] | None:
         # What pydicom warns of are values against the standard, and its warnings quote them.
         warnings.simplefilter("ignore")
         try:
-            header = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+            with open_file(path) as file:
+                header = dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
             if "Rows" not in header:
                 sop_class = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
                 if sop_class and _is_of_no_image(UID(sop_class)):

@@ -6,12 +6,12 @@ Only what describes pixels is read from a file, so that no message can quote wha
 from __future__ import annotations
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
@@ -20,6 +20,7 @@ from pydicom.uid import HTJ2K, UID, HTJ2KLossless, HTJ2KLosslessRPCL, JPEGTransf
 from pydicom.uid import JPEG2000TransferSyntaxes as JPEG2000Syntaxes
 from pydicom.uid import JPEGLSTransferSyntaxes as JPEGLSSyntaxes
 
+import sslkit
 from sslkit_dicom.grey import TAGS as GREY_TAGS
 from sslkit_dicom.grey import Unreadable, is_little_endian, look_up, present
 
@@ -39,11 +40,12 @@ _TAGS = [
 ]
 
 
-def read_pixels(path: Path) -> npt.NDArray[np.uint8]:
+def read_pixels(path: Path, max_pixels: int = sslkit.Dataset.max_pixels) -> npt.NDArray[np.uint8]:
     """Read the first frame of a DICOM file.
 
     Args:
         path: the file.
+        max_pixels: a frame of more is refused before it is decoded.
 
     Returns:
         uint8 (H, W) of a grey image, dark to bright whatever its photometric interpretation; (H, W, 3), RGB, of a
@@ -56,7 +58,7 @@ def read_pixels(path: Path) -> npt.NDArray[np.uint8]:
         # What pydicom warns of are headers that contradict the pixels, which it then follows.
         warnings.simplefilter("ignore")
         try:
-            return _to_uint8(dcmread(path, specific_tags=list(_TAGS)))
+            return _to_uint8(dcmread(BytesIO(sslkit.read_file(path)), specific_tags=list(_TAGS)), max_pixels)
         except OSError:
             raise
         except Unreadable as error:
@@ -66,7 +68,7 @@ def read_pixels(path: Path) -> npt.NDArray[np.uint8]:
             raise OSError(f"{path.name}: the file is damaged: {type(error).__name__}: {reason}") from error
 
 
-def _to_uint8(data: Dataset) -> npt.NDArray[np.uint8]:
+def _to_uint8(data: Dataset, max_pixels: int) -> npt.NDArray[np.uint8]:
     if "Rows" not in data:
         raise Unreadable("it holds no image, or is cut off in its header")
     photometric = str(data.get("PhotometricInterpretation", ""))
@@ -74,7 +76,7 @@ def _to_uint8(data: Dataset) -> npt.NDArray[np.uint8]:
         raise Unreadable(
             f"its photometric interpretation is {photometric!r}; accepted: {', '.join((*GREY, *RGB, PALETTE))}"
         )
-    stored = _decode(data)
+    stored = _decode(data, max_pixels)
     if photometric in GREY:
         return present(stored, data)
     if photometric == PALETTE:
@@ -95,12 +97,14 @@ def _paint(stored: npt.NDArray[Any], data: Dataset) -> npt.NDArray[Any]:
     return np.stack(channels, axis=-1)
 
 
-def _decode(data: Dataset) -> npt.NDArray[Any]:
+def _decode(data: Dataset, max_pixels: int) -> npt.NDArray[Any]:
     """Return the stored values (H, W) or (H, W, 3) of the first frame; YBR is RGB by then."""
     num_pixels = int(data.Rows) * int(data.Columns)
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and num_pixels > limit:
-        raise Unreadable(f"too large: {num_pixels:,} pixels a frame, more than {limit:,}")
+    if num_pixels > max_pixels:
+        raise Unreadable(
+            f"too large: {num_pixels:,} pixels a frame; accepted: up to {max_pixels:,}. If that is right, raise "
+            "images.max_pixels"
+        )
     syntax = UID(data.file_meta.TransferSyntaxUID)
     try:
         decoder = get_decoder(syntax)

@@ -77,7 +77,7 @@ def _image_ids(root: Path) -> Iterator[str]:
         prefix, above = pending.pop()
         for entry in _entries(root / prefix):
             path = prefix + entry.name
-            if entry.is_dir():
+            if _is_folder(entry):
                 identity = _identity(Path(entry.path))
                 if identity in above:
                     continue
@@ -88,8 +88,8 @@ def _image_ids(root: Path) -> Iterator[str]:
                     )
                 seen[identity] = path
                 pending.append((f"{path}/", above | {identity}))
-            # A link to nothing is listed too: reading it fails by name, where passing it over would lose an image.
-            elif entry.name.lower().endswith(EXTENSIONS) and (entry.is_file() or entry.is_symlink()):
+            # A pipe or a link to nothing is listed too: reading it fails by name, where passing it over loses an image.
+            elif entry.name.lower().endswith(EXTENSIONS):
                 yield path
 
 
@@ -99,6 +99,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be listed: {error.strerror}") from None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import signal
 import sys
@@ -42,6 +43,8 @@ class _Terminated(KeyboardInterrupt):
 def main() -> None:
     """Run the command line; a user's mistake is one message on standard error, never a traceback."""
     signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as standard error does: a name may be no text of the terminal's
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(cli(standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt) as error:  # an Abort is what click makes of the other

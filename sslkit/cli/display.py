@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sslkit.errors import legible
+
 if TYPE_CHECKING:
     from sslkit.experiment.audit import Audit
     from sslkit.experiment.bench import Bench
@@ -195,9 +197,11 @@ def show_audit(audit: Audit) -> None:
         table.add_row(key, escape(value))
     console.print(table)
     for conflict in duplicates["conflicts"]:
-        console.print(escape(f"conflict: {', '.join(conflict['images'])} have grades {conflict['grades']}"))
+        console.print(
+            escape(f"conflict: {', '.join(map(legible, conflict['images']))} have grades {conflict['grades']}")
+        )
     for item in audit.unreadable:
-        console.print(escape(f"unreadable: {item['id']}: {item['reason']}"))
+        console.print(escape(f"unreadable: {legible(item['id'])}: {item['reason']}"))
     for sentence in audit.classes["missing"]:
         console.print(escape(f"note: {sentence}"))
     for task, probes in audit.pretext_probes.items():
@@ -250,7 +254,7 @@ def show_grades(images: Sequence[GradedImage]) -> None:
     for image in graded:
         shares = (image.probabilities or {}).values()
         name = f"{image.grade} {image.grade_name}"
-        table.add_row(escape(image.image), escape(name), *(f"{share:.2f}" for share in shares))
+        table.add_row(escape(legible(image.image)), escape(name), *(f"{share:.2f}" for share in shares))
     console = Console(highlight=False)
     console.print(table)
     console.print("Not a medical device: for research only.")

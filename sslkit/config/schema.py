@@ -16,6 +16,9 @@ Rate = Annotated[float, Field(gt=0, le=10)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
+MAX_PIXELS = 100_000_000
+"""The most pixels of an image, where nothing else is said: those of 10,000 by 10,000."""
+
 _WEIGHT_DECAY = Field(0.01, ge=0, description="Of AdamW; biases and normalisation layers are not decayed.")
 
 
@@ -44,6 +47,10 @@ class ImagesConfig(PluginConfig):
     )
     on_unreadable: Literal["stop", "skip"] = Field(
         "stop", description="'skip': go on without the images that cannot be read, and say which."
+    )
+    max_pixels: Positive = Field(
+        MAX_PIXELS,
+        description="The most pixels of an image as stored; a larger one counts as unreadable, before it is decoded.",
     )
     cache: ConfigPath | None = Field(
         None,

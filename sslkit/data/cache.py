@@ -22,6 +22,7 @@ import PIL
 from filelock import FileLock, Timeout
 
 from sslkit.checksums import flaws, seal, successor
+from sslkit.config.schema import MAX_PIXELS
 from sslkit.data.cropping import crop_and_resize
 from sslkit.data.image_statistics import STATISTICS, global_statistics
 from sslkit.data.reading import DecodedImage, read_image
@@ -44,10 +45,11 @@ _CHUNK = 16
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is done to an image before anything sees it."""
+    """What is done to an image before anything sees it; one of more than ``max_pixels`` is refused."""
 
     size: int
     crop: Literal["fundus", "center", "none"]
+    max_pixels: int = MAX_PIXELS
 
     def apply(self, content: bytes | npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return uint8 (size, size, 3) of an image file's bytes or of pixels.
@@ -78,7 +80,8 @@ class Preprocessing:
         return stored, image, global_statistics(image, num_bytes, retina, small[0])
 
     def _read(self, content: bytes | npt.NDArray[np.uint8]) -> DecodedImage:
-        return read_image(content, at_least=max(2 * self.size, THUMBNAIL_SIDE))
+        at_least = max(2 * self.size, THUMBNAIL_SIDE)
+        return read_image(content, at_least=at_least, max_pixels=self.max_pixels)
 
 
 @dataclass(frozen=True)
@@ -315,7 +318,7 @@ def _decode_chunk(
             headers[row] = (image.format, image.mode, image.bits)
         except (DataError, OSError) as error:
             # A disk or a network may answer the next time; a damaged image stays damaged.
-            unreadable[row] = {"reason": str(error), "passing": isinstance(error, OSError)}
+            unreadable[row] = {"reason": " ".join(str(error).split()), "passing": isinstance(error, OSError)}
     images.flush()
     statistics.flush()
     headers.flush()

@@ -85,18 +85,17 @@ def read_manifest(dataset: Dataset[Any], grade: Callable[[str | int], int], clas
             raise DataError(
                 f"the image {record.id!r} stands in the data set {dataset.name!r} twice; name each image once"
             )
-        if "\r" in record.id or not _is_utf8(record.id):
-            raise DataError(f"the image {record.id!a} has a name that no table can hold; rename its file")
         seen.add(record.id)
     return _assemble(records, _grades(records, grade, class_names), np.arange(len(records)))
 
 
-def _is_utf8(text: str) -> bool:
+def fits_tables(name: str) -> bool:
+    """Tell whether tables can hold an image's name: no carriage return, and no bytes that are no text."""
     try:
-        text.encode()
-    except UnicodeEncodeError:  # bytes of a file name that are no text
+        name.encode()
+    except UnicodeEncodeError:
         return False
-    return True
+    return "\r" not in name
 
 
 def _grades(

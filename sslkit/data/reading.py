@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
+from sslkit.config.schema import MAX_PIXELS
+from sslkit.data.soundness import PILLOW, check_file, check_size, too_large
 from sslkit.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
@@ -41,16 +43,22 @@ class DecodedImage:
     bits: int
 
 
-def read_image(data: bytes | npt.NDArray[np.uint8], *, at_least: int | None = None) -> DecodedImage:
+def read_image(
+    data: bytes | npt.NDArray[np.uint8], *, at_least: int | None = None, max_pixels: int = MAX_PIXELS
+) -> DecodedImage:
     """Turn one image into upright RGB pixels.
 
     The EXIF orientation is applied, transparency becomes black, 16-bit greys are scaled from 0..65535, float greys from
-    their own minimum and maximum (a constant is 0), and of an animation the first frame is taken.
+    their own minimum and maximum (a constant is 0), and of an animation or of several pages the first is taken.
+    An ICC profile is ignored, as the loaders of other toolkits do: those of cameras are mostly sRGB's, and a network
+    that met one data set's colours converted and another's not would learn the difference. Four inks in a JPEG are
+    taken to be inverted, as Adobe's programs write them.
 
     Args:
         data: the bytes of an image file, or uint8 pixels (H, W), (H, W, 1), (H, W, 3), or (H, W, 4) with alpha.
         at_least: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, which is faster, as long as the shorter side
             keeps this many pixels.
+        max_pixels: an image of more is refused before its pixels take any memory.
 
     Returns:
         The image; its pixels may be the array that was given.
@@ -64,31 +72,29 @@ def read_image(data: bytes | npt.NDArray[np.uint8], *, at_least: int | None = No
         ((2, 5, 3), 5, 'L')
     """
     if isinstance(data, np.ndarray):
-        pixels = _from_array(data)
+        pixels = _from_array(data, max_pixels)
         height, width = pixels.shape[:2]
         channels = data.shape[2] if data.ndim == 3 else 1
         return DecodedImage(pixels, width, height, "array", {1: "L", 3: "RGB", 4: "RGBA"}[channels], 8)
     if not data:
         raise DataError("the file is empty (0 bytes)")
     try:
-        with warnings.catch_warnings():
-            # What Pillow warns of are metadata that it cannot parse; pixels that it cannot decode are errors already.
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height, stored = *image.size, (str(image.format), image.mode, _bits(image))
-                if at_least is not None:
-                    image.draft(None, (at_least, at_least))
-                image.load()
-                return DecodedImage(_upright(_to_rgb(image), _orientation(image)), width, height, *stored)
+        with PILLOW.limited_to(max_pixels), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height, bits = *image.size, _bits(image)
+            stored = (str(image.format), image.mode, bits)
+            check_size(width * height, max_pixels)
+            check_file(data, image)
+            if at_least is not None:
+                image.draft(None, (at_least, at_least))
+            image.load()
+            return DecodedImage(_upright(_to_rgb(image, bits), _orientation(image)), width, height, *stored)
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise DataError(_what_it_is(data)) from error
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"too large: more than {Image.MAX_IMAGE_PIXELS:,} pixels, which may be a decompression bomb"
-        ) from error
+    except Image.DecompressionBombError as error:
+        size = re.search(r"\d+", str(error))  # which Pillow tells nowhere else
+        raise too_large(int(size[0]) if size else 2 * max_pixels, max_pixels) from error
     except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
         reason = " ".join(str(error).split())
         kind = "truncated" if "truncated" in reason.lower() else "damaged"
@@ -101,10 +107,10 @@ def _bits(image: Image.Image) -> int:
         return 1
     if image.mode in ("I", "F"):
         return 32
-    if "16" in image.mode:
-        return 16
-    told = image.format in ("PNG", "TIFF", "PPM") and any(";16" in str(tile) for tile in getattr(image, "tile", ()))
-    return 16 if told else 8
+    if image.format not in ("PNG", "TIFF", "PPM"):
+        return 8
+    told = " ".join(map(str, getattr(image, "tile", ())))
+    return 12 if ";12" in told else 16 if ";16" in told or "16" in image.mode else 8
 
 
 def _what_it_is(data: bytes) -> str:
@@ -117,11 +123,12 @@ def _what_it_is(data: bytes) -> str:
     return f"not an image, or cut off in its header; the formats that are read: {', '.join(FORMATS)}"
 
 
-def _to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+def _to_rgb(image: Image.Image, bits: int) -> npt.NDArray[np.uint8]:
     if image.mode == "I" or image.mode.startswith("I;16"):
-        return _from_16_bit(np.asarray(image))
+        values, white = np.asarray(image), 4095 if bits == 12 else 65535
+        return _from_16_bit(white - values if _is_negative(image) else values, white)
     if image.mode == "F":
-        return _from_float(np.asarray(image))
+        return _from_float(-np.asarray(image) if _is_negative(image) else np.asarray(image))
     if image.mode == "LAB":
         lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
@@ -131,13 +138,20 @@ def _to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.asarray(image.convert("RGB"))
 
 
-def _from_array(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _is_negative(image: Image.Image) -> bool:
+    """Tell whether the lowest value of a TIFF is white, which Pillow heeds for pixels of up to 8 bits alone."""
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    return bool(tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0)
+
+
+def _from_array(pixels: npt.NDArray[np.uint8], max_pixels: int) -> npt.NDArray[np.uint8]:
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or channels not in (1, 3, 4) or pixels.size == 0:
         raise DataError(
             f"an array of {pixels.dtype} {pixels.shape} is not an image; accepted: uint8 of shape (H, W), (H, W, 1), "
             "(H, W, 3) or (H, W, 4)"
         )
+    check_size(pixels.shape[0] * pixels.shape[1], max_pixels)
     if channels == 4:
         return _on_black(pixels)
     if channels == 1:
@@ -145,12 +159,14 @@ def _from_array(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(pixels)
 
 
-def _from_16_bit(values: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+def _from_16_bit(values: npt.NDArray[np.integer], white: int) -> npt.NDArray[np.uint8]:
     low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise DataError(f"integer pixels from {low} to {high}; accepted: 0 to 65535. Save the image with 8 or 16 bits")
-    # 65535 is 255 times 257, an odd number: this rounds to the nearest, and there are no ties.
-    return _grey(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if low < 0 or high > white:
+        raise DataError(
+            f"integer pixels from {low} to {high}; accepted: 0 to {white}. Save the image with 8 or 16 bits"
+        )
+    # White is an odd number of times 15 or 255: this rounds to the nearest, and there are no ties.
+    return _grey(((values.astype(np.uint32) * 510 + white) // (2 * white)).astype(np.uint8))
 
 
 def _from_float(values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:

@@ -49,7 +49,8 @@ class Study:
     @property
     def preprocessing(self) -> Preprocessing:
         """What is done to an image before anything sees it."""
-        return Preprocessing(self.config.images.size, self.config.images.crop)
+        images = self.config.images
+        return Preprocessing(images.size, images.crop, images.max_pixels)
 
     def resolve_compute(self) -> Compute:
         """Return what the run computes on, on this machine.
@@ -63,6 +64,7 @@ class Study:
     def make_dataset(self) -> Dataset[Any]:
         """Construct the data set."""
         dataset: Dataset[Any] = self.dataset.make()
+        dataset.max_pixels = self.config.images.max_pixels
         return dataset
 
     def make_head(self, num_features: int = 1) -> DownstreamHead[Any]:

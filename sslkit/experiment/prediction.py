@@ -31,6 +31,7 @@ from sslkit.experiment.cross_fitting import FITTED
 from sslkit.experiment.environment import available_cores
 from sslkit.experiment.plan import Study, resolve
 from sslkit.experiment.run_directory import RunDirectory
+from sslkit.files import read_file
 from sslkit.interfaces import DownstreamHead
 from sslkit.registry import Registry
 
@@ -149,7 +150,7 @@ class Predictor:
 
     def _read(self, path: Path) -> npt.NDArray[np.uint8] | str:
         try:
-            return self.preprocessing.apply(path.read_bytes())
+            return self.preprocessing.apply(read_file(path))
         except (DataError, OSError) as error:
             return str(error)
 

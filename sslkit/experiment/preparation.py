@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.context import BaseContext
 from typing import Any
 
 import numpy as np
 
 from sslkit.data.cache import ImageCache, build_cache, default_cache_root
-from sslkit.data.manifest import Manifest
+from sslkit.data.manifest import Manifest, fits_tables
 from sslkit.data.splits import Splits
 from sslkit.engine.precision import Compute
-from sslkit.errors import DataError
+from sslkit.errors import DataError, legible
 from sslkit.experiment.audit import Audit, audit, duplicates_of, join_duplicates
 from sslkit.experiment.environment import git_state, hardware
 from sslkit.experiment.observation import RunObserver
@@ -68,6 +68,7 @@ def prepare(
         progress=lambda done, total: observer.advanced(done),
         warn=warn,
     )
+    cache = replace(cache, unreadable={**cache.unreadable, **_unwritable(manifest)})
     unreadable = _check_unreadable(manifest, cache, config.images.on_unreadable)
     given = manifest.without(cache.unreadable)
     duplicates = duplicates_of(given, cache)
@@ -95,11 +96,17 @@ def prepare(
     return Prepared(readable, cache, splits, found, make_jobs(study, recipe, readable, splits))
 
 
+def _unwritable(manifest: Manifest) -> dict[int, str]:
+    reason = "its name fits in no table, for a carriage return or bytes that are no UTF-8 text; rename its file"
+    return {row: reason for row, record in enumerate(manifest.records) if not fits_tables(record.id)}
+
+
 def _check_unreadable(manifest: Manifest, cache: ImageCache, on_unreadable: str) -> list[dict[str, str]]:
-    unreadable = [{"id": manifest.records[row].id, "reason": reason} for row, reason in cache.unreadable.items()]
+    rows = sorted(cache.unreadable.items())
+    unreadable = [{"id": manifest.records[row].id, "reason": reason} for row, reason in rows]
     if not unreadable:
         return []
-    shown = "\n".join(f"  {item['id']}: {item['reason']}" for item in unreadable[:10])
+    shown = "\n".join(f"  {legible(item['id'])}: {item['reason']}" for item in unreadable[:10])
     shown += f"\n  and {len(unreadable) - 10} more" if len(unreadable) > 10 else ""
     if len(unreadable) == len(manifest):
         raise DataError(f"none of the {len(manifest)} images can be read:\n{shown}")

@@ -145,7 +145,7 @@ def time_prediction(study: Study, manifest: Manifest, recipe: Recipe, seconds: f
 def _files(study: Study, manifest: Manifest, recipe: Recipe) -> list[Path]:
     """Return files of the sample; images that are no files are written as such."""
     dataset = study.make_dataset()
-    wanted = set(recipe.ids)
+    wanted = {name for row, name in enumerate(recipe.ids) if row not in recipe.cache.unreadable}
     records = [record for record in manifest.records if record.id in wanted][:32]
     paths = []
     for number, record in enumerate(records):

@@ -10,6 +10,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from sslkit.config.schema import MAX_PIXELS
+from sslkit.files import read_file
 from sslkit.interfaces.plugin import ConfigT, Plugin
 from sslkit.types import Record
 
@@ -25,6 +27,9 @@ class Dataset(Plugin[ConfigT], ABC):
 
     notice: ClassVar[str] = ""
     """A sentence that every report made from this data set carries (that it is synthetic, say)."""
+
+    max_pixels: int = MAX_PIXELS
+    """The most pixels of an image, which the toolkit sets to ``images.max_pixels``; see `read`."""
 
     @abstractmethod
     def records(self) -> Sequence[Record]:
@@ -44,12 +49,15 @@ class Dataset(Plugin[ConfigT], ABC):
     def read(self, record: Record) -> bytes | npt.NDArray[np.uint8]:
         """Return one image: the bytes of an image file, or uint8 pixels (H, W, 3) or (H, W).
 
+        A data set that opens files by itself does so by [read_file][sslkit.read_file], which no pipe or device stops.
+        One that decodes them refuses more than ``max_pixels`` before it does.
+
         Raises:
             OSError: if the image cannot be read.
         """
         if record.path is None:
             raise NotImplementedError(f"{type(self).__name__} has records without a path and must override read()")
-        return record.path.read_bytes()
+        return read_file(record.path)
 
     def fingerprint(self, record: Record) -> str:
         """Return a digest of the image's content, which names it in the cache of decoded images."""

@@ -203,7 +203,8 @@ KEYS = "backbone, card, compute, dataset, evaluation, finetuning, head, images, 
         ({"qqq": 1}, f"qqq: unknown key. Accepted here: {KEYS}."),
         (
             {"images": {"sise": 32}},
-            "images.sise: unknown key; did you mean 'size'? Accepted here: cache, crop, on_unreadable, size.",
+            "images.sise: unknown key; did you mean 'size'? Accepted here: "
+            "cache, crop, max_pixels, on_unreadable, size.",
         ),
         ({"pretraining": {"epochs": "3"}}, "pretraining.epochs: input should be a valid integer; given: '3'."),
         ({"pretraining": {"epochs": 3.0}}, "pretraining.epochs: input should be a valid integer; given: 3.0."),
