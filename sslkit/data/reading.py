@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from sslkit.config.schema import MAX_PIXELS
-from sslkit.data.soundness import PILLOW, check_file, check_size, too_large
+from sslkit.data.soundness import PILLOW, check_file, check_size, ends_early, too_large
 from sslkit.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
@@ -82,8 +82,7 @@ def read_image(
         with PILLOW.limited_to(max_pixels), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height, bits = *image.size, _bits(image)
             stored = (str(image.format), image.mode, bits)
-            check_size(width * height, max_pixels)
-            check_file(data, image)
+            check_file(data, image, max_pixels)
             if at_least is not None:
                 image.draft(None, (at_least, at_least))
             image.load()
@@ -97,7 +96,7 @@ def read_image(
         raise too_large(int(size[0]) if size else 2 * max_pixels, max_pixels) from error
     except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
         reason = " ".join(str(error).split())
-        kind = "truncated" if "truncated" in reason.lower() else "damaged"
+        kind = "truncated" if "truncated" in reason.lower() or ends_early(data) else "damaged"
         raise DataError(f"the file is {kind}: {type(error).__name__}: {reason}") from error
 
 
@@ -114,6 +113,8 @@ def _bits(image: Image.Image) -> int:
 
 
 def _what_it_is(data: bytes) -> str:
+    if ends_early(data):
+        return "the file is truncated: it ends before what its header tells of"
     if data.startswith(b"version https://git-lfs"):
         return "not an image but a Git LFS pointer; fetch the file itself with 'git lfs pull'"
     if data[128:132] == b"DICM":

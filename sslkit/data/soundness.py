@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Lock
+from typing import Literal
 
 from PIL import Image, TiffImagePlugin
 
@@ -18,6 +19,8 @@ MAX_SCANS = 100
 """Passes over the pixels that a JPEG may ask for: honest ones make about ten, a bomb of 1 MB makes thousands."""
 
 _SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
+_ORDERS: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
+"""How a TIFF begins, and the order of bytes in its numbers."""
 
 
 class _Pillow:
@@ -33,7 +36,7 @@ class _Pillow:
 
     @contextmanager
     def limited_to(self, max_pixels: int) -> Iterator[None]:
-        """Let Pillow itself refuse what is more than twice too large, and keep its warnings to itself."""
+        """Let Pillow refuse what is too large before it takes memory, and keep its warnings to itself."""
         with self._lock:
             if not self._limits:
                 self._before.enter_context(warnings.catch_warnings())
@@ -41,16 +44,19 @@ class _Pillow:
                 warnings.filterwarnings("ignore", module="PIL")
                 self._before.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
             self._limits.append(max_pixels)
-            Image.MAX_IMAGE_PIXELS = max(self._limits)
+            self._set_limit()
         try:
             yield
         finally:
             with self._lock:
                 self._limits.remove(max_pixels)
                 if self._limits:
-                    Image.MAX_IMAGE_PIXELS = max(self._limits)
+                    self._set_limit()
                 else:
                     self._before.close()
+
+    def _set_limit(self) -> None:
+        Image.MAX_IMAGE_PIXELS = (max(self._limits) + 1) // 2  # Pillow warns above it, and refuses above its double
 
 
 PILLOW = _Pillow()
@@ -74,22 +80,24 @@ def too_large(num_pixels: int, max_pixels: int) -> DataError:
     )
 
 
-def check_file(data: bytes, image: Image.Image) -> None:
-    """Refuse what Pillow would decode for hours, or read wrong in silence.
+def check_file(data: bytes, image: Image.Image, max_pixels: int) -> None:
+    """Refuse what Pillow would take too much memory or time for, or read wrong in silence.
 
     Args:
         data: an image file.
         image: the same, opened, its pixels not yet loaded.
+        max_pixels: the most that it may have.
 
     Raises:
-        DataError: if it asks for too many passes over its pixels, has not all of them, or has damaged ones.
+        DataError: if it has too many pixels, or too few, or damaged ones, or asks for too many passes over them.
     """
+    check_size(image.width * image.height, max_pixels)
     if image.format in ("JPEG", "MPO"):
         _check_scans(data)
     elif image.format == "PNG":
         _check_sums(data)
     elif isinstance(image, TiffImagePlugin.TiffImageFile):
-        _check_tiff(image)
+        _check_tiff(image, max_pixels)
 
 
 def _check_scans(data: bytes) -> None:
@@ -112,12 +120,29 @@ def _number(data: bytes, start: int) -> int:
     return int.from_bytes(data[start : start + 4], "big")
 
 
-def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
-    if image.mode == "L" and image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT) == (2,):
+def ends_early(data: bytes) -> bool:
+    """Tell whether a file that cannot be opened is a WebP or TIFF that was longer once."""
+    if data[:4] == b"RIFF":
+        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    if data[:4] not in _ORDERS:
+        return False
+    order = _ORDERS[data[:4]]
+    directory = int.from_bytes(data[4:8], order)
+    num_tags = int.from_bytes(data[directory : directory + 2], order)
+    return len(data) < directory + 2 + 12 * num_tags
+
+
+def _check_tiff(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
+    tags = image.tag_v2
+    if image.mode == "L" and tags.get(TiffImagePlugin.SAMPLEFORMAT) == (2,):
         raise DataError("signed pixels of 8 bits; accepted: unsigned. Save the image with unsigned pixels")
+    width, length = tags.get(TiffImagePlugin.TILEWIDTH, 0), tags.get(TiffImagePlugin.TILELENGTH, 0)
+    if not isinstance(width, int) or not isinstance(length, int):
+        raise DataError("the file is damaged: the size of its tiles is no whole number")
+    check_size(width * length, max_pixels)  # libtiff makes room for a whole tile
     # Compressed ones are libtiff's affair, which misses what is not there.
     boxes = [box for codec, box, *_ in image.tile if codec == "raw" and box is not None]
-    planes = len(image.getbands()) if image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2 else 1
+    planes = len(image.getbands()) if tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2 else 1
     there = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
     if boxes and there < image.width * image.height * planes:
         raise DataError("the file is truncated: it has fewer strips or tiles of pixels than it needs")
