@@ -4,13 +4,12 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile_images import COLOURS, Sample, byte_samples, encoded, gif, in_colour, samples
+from hostile_images import COLOURS, Sample, byte_samples, encoded, gif, samples
 from PIL import Image
 
 from sslkit.data.reading import read_image
@@ -131,13 +130,13 @@ print((peak() - before) // 1024, slowest)
 
 
 @pytest.fixture(scope="module")
-def measured() -> Iterator[tuple[int, float]]:
+def measured() -> tuple[int, float]:
     """Return the MiB that the peak of memory rises by while all files are read, and the seconds of the slowest."""
     folder = str(Path(__file__).parents[1])
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r})\n{MEASURE}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     memory, seconds = done.stdout.split()
-    yield int(memory), float(seconds)
+    return int(memory), float(seconds)
 
 
 def test_no_file_takes_much_memory_or_time(measured: tuple[int, float]) -> None:
