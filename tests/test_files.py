@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sslkit.errors import StorageError
-from sslkit.files import make_scratch, remove_parts, write_atomically, write_csv, write_json, write_text
+from sslkit.files import (
+    MAX_BYTES,
+    make_scratch,
+    open_file,
+    read_file,
+    remove_parts,
+    write_atomically,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 
 def test_the_folder_is_made_and_the_file_is_readable_by_others(tmp_path: Path) -> None:
@@ -117,3 +131,85 @@ def test_a_table_reads_back(tmp_path_factory: pytest.TempPathFactory, values: li
     write_csv(path, ["text", "number"], [{"text": text, "number": number} for text, number in values])
     with path.open(encoding="utf-8", newline="") as file:
         assert [(row["text"], float(row["number"])) for row in csv.DictReader(file)] == values
+
+
+def test_what_is_no_text_is_written_as_json_escapes_it(tmp_path: Path) -> None:
+    name = os.fsdecode(b"eye\xe9.png")
+    write_json(tmp_path / "a.json", {"image": name})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"image": name}
+    write_csv(tmp_path / "a.csv", ["image"], [{"image": name}])
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "image\neye\\udce9.png\n"
+
+
+@pytest.fixture
+def _alarm() -> Iterator[None]:
+    """Turn what would hang into an error."""
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def no_file(kind: str, folder: Path) -> Path:
+    path = folder / "x.png"
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a named pipe":
+        os.mkfifo(path)
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(os.path.relpath(path))
+    else:
+        if not os.path.exists("/dev/zero"):
+            pytest.skip("there is no /dev/zero")
+        path.symlink_to("/dev/zero")
+    return path
+
+
+@pytest.mark.usefixtures("_alarm")
+@pytest.mark.parametrize("kind", ["a folder", "a named pipe", "a socket", "a device"])
+@pytest.mark.parametrize("read", [read_file, open_file])
+def test_what_is_no_file_is_refused_at_once(
+    read: object, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = no_file(kind, tmp_path)
+    for place in (path, link_to(path)):
+        with pytest.raises(OSError, match=f"not a file but {kind}: '.*x.png'$"):
+            read(place)  # type: ignore[operator]
+
+
+def link_to(path: Path) -> Path:
+    link = path.with_name("link-to-x.png")
+    link.symlink_to(path)
+    return link
+
+
+@pytest.mark.usefixtures("_alarm")
+@pytest.mark.parametrize("kind", ["a folder", "a named pipe", "a device"])
+def test_what_takes_a_files_place_is_refused_once_open(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    status = (tmp_path / "file").stat()
+    path = no_file(kind, tmp_path)
+    num_open = len(os.listdir("/dev/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", lambda *arguments, **options: status)
+        with pytest.raises(OSError, match=f"not a file but {kind}|Is a directory"):
+            read_file(path)
+    assert len(os.listdir("/dev/fd")) == num_open
+
+
+def test_a_file_is_read_whole_up_to_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"\x00\xff")
+    assert read_file(path) == b"\x00\xff"
+    with open_file(path) as file:
+        assert file.read(1) == b"\x00"
+    os.truncate(path, MAX_BYTES + 1)
+    with pytest.raises(OSError, match=r"too large: 1,073,741,825 bytes; accepted: up to 1,073,741,824: '.*x'$"):
+        read_file(path)
+    with pytest.raises(FileNotFoundError):
+        read_file(tmp_path / "none")

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import faulthandler
 import re
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +16,13 @@ from PIL import Image
 
 from sslkit.data.reading import read_image
 from sslkit.errors import DataError
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _end_what_hangs() -> Iterator[None]:
+    faulthandler.dump_traceback_later(600, exit=True, file=sys.__stderr__)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="module")
