@@ -367,6 +367,14 @@ def _bombs() -> Iterator[Sample]:
     yield Sample("tags-most.tif", tiff(COLOURS, 2, raw_tags=tags), COLOURS, reason="not an image|the file is")
     tags = {700 + number: (7, 3000, 8) for number in range(9000)}
     yield Sample("tags-many.tif", tiff(COLOURS, 2, raw_tags=tags), COLOURS, reason="not an image|the file is")
+    for big in (False, True):
+        data = tiff(COLOURS, 2, raw_tags={273: (4, 600_000, 8), 279: (4, 600_000, 8)}, big=big) + bytes(2_400_000)
+        reason = "a decompression bomb: 600,000 strips or tiles; accepted: up to 500,000"
+        yield Sample(f"strips-many-{big}.tif".lower(), data, reason=reason)
+    cut = struct.pack("<LH", 8, 2**16 - 1) + struct.pack("<HHLL", 273, 4, 600_000, 8)
+    yield Sample("strips-cut.tif", b"II*\0" + cut + bytes(2_400_000), reason="a decompression bomb: 600,000 strips")
+    endless = b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 2**40) + bytes(99)
+    yield Sample("tags-endless.tif", endless, reason=r"it tells of 1,099,511,627,776 tags; accepted: up to 65,536")
     exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 5000)
     exif += b"".join(struct.pack("<HHLL", 700 + number, 7, 60_000, 8) for number in range(5000))
     yield Sample("tags-many.jpg", encoded(COLOURS, "JPEG", quality=98, subsampling=0, exif=exif), COLOURS, 8)

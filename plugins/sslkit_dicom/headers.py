@@ -13,6 +13,7 @@ from pydicom.uid import UID
 
 from sslkit import open_file
 from sslkit.errors import DataError
+from sslkit_dicom.deflated import check_inflated_size
 
 IDENTIFIERS = ("SOPInstanceUID", "StudyInstanceUID", "PatientID")
 _TAGS = ["SOPClassUID", "Rows", *IDENTIFIERS]
@@ -106,6 +107,7 @@ def _identifiers(path: Path) -> dict[str, str] | None:
         warnings.simplefilter("ignore")
         try:
             with open_file(path) as file:
+                check_inflated_size(file)
                 header = dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
             if "Rows" not in header:
                 sop_class = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")

@@ -21,6 +21,7 @@ from pydicom.uid import JPEG2000TransferSyntaxes as JPEG2000Syntaxes
 from pydicom.uid import JPEGLSTransferSyntaxes as JPEGLSSyntaxes
 
 import sslkit
+from sslkit_dicom.deflated import check_inflated_size
 from sslkit_dicom.grey import TAGS as GREY_TAGS
 from sslkit_dicom.grey import Unreadable, is_little_endian, look_up, present
 
@@ -58,7 +59,9 @@ def read_pixels(path: Path, max_pixels: int = sslkit.Dataset.max_pixels) -> npt.
         # What pydicom warns of are headers that contradict the pixels, which it then follows.
         warnings.simplefilter("ignore")
         try:
-            return _to_uint8(dcmread(BytesIO(sslkit.read_file(path)), specific_tags=list(_TAGS)), max_pixels)
+            content = BytesIO(sslkit.read_file(path))
+            check_inflated_size(content)
+            return _to_uint8(dcmread(content, specific_tags=list(_TAGS)), max_pixels)
         except OSError:
             raise
         except Unreadable as error:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from sslkit.config.schema import MAX_PIXELS
-from sslkit.data.soundness import PILLOW, check_file, check_size, ends_early, too_large
+from sslkit.data.soundness import PILLOW, check_file, check_header, check_size, ends_early, too_large
 from sslkit.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
@@ -78,6 +78,7 @@ def read_image(
         return DecodedImage(pixels, width, height, "array", {1: "L", 3: "RGB", 4: "RGBA"}[channels], 8)
     if not data:
         raise DataError("the file is empty (0 bytes)")
+    check_header(data)
     try:
         with PILLOW.limited_to(max_pixels), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height, bits = *image.size, _bits(image)

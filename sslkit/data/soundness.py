@@ -8,8 +8,8 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from struct import Struct
 from threading import Lock
-from typing import Literal
 
 from PIL import Image, TiffImagePlugin
 
@@ -18,9 +18,20 @@ from sslkit.errors import DataError
 MAX_SCANS = 100
 """Passes over the pixels that a JPEG may ask for: honest ones make about ten, a bomb of 1 MB makes thousands."""
 
+MAX_STRIPS = 500_000
+"""Strips or tiles that a TIFF may tell of: more than 100 million pixels have in the smallest tiles of 16 by 16."""
+
+MAX_TAGS = 2**16
+"""Tags that a TIFF may tell of: as many as there are numbers for them."""
+
 _SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
-_ORDERS: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
-"""How a TIFF begins, and the order of bytes in its numbers."""
+_TIFFS = {
+    b"II*\0": ("<4xL", "<H", "<H2xL4x"),
+    b"MM\0*": (">4xL", ">H", ">H2xL4x"),
+    b"II+\0": ("<8xQ", "<Q", "<H2xQ8x"),
+    b"MM\0+": (">8xQ", ">Q", ">H2xQ8x"),
+}
+"""How a TIFF begins; the layouts of where its first directory is, of the directory's length, and of a tag in it."""
 
 
 class _Pillow:
@@ -80,6 +91,23 @@ def too_large(num_pixels: int, max_pixels: int) -> DataError:
     )
 
 
+def check_header(data: bytes) -> None:
+    """Refuse a file that Pillow would take too much memory or time for when it opens it.
+
+    Raises:
+        DataError: if it is a TIFF that tells of more tags than there are, or more strips or tiles than an image has.
+    """
+    if (directory := _directory(data)) is None:
+        return
+    start, num_tags, entry = directory
+    if num_tags > MAX_TAGS:
+        raise DataError(f"the file is damaged: it tells of {num_tags:,} tags; accepted: up to {MAX_TAGS:,}")
+    there = min(num_tags, (len(data) - start) // entry.size)
+    for tag, count in entry.iter_unpack(memoryview(data)[start : start + there * entry.size]):
+        if tag in (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.TILEOFFSETS) and count > MAX_STRIPS:
+            raise DataError(f"a decompression bomb: {count:,} strips or tiles; accepted: up to {MAX_STRIPS:,}")
+
+
 def check_file(data: bytes, image: Image.Image, max_pixels: int) -> None:
     """Refuse what Pillow would take too much memory or time for, or read wrong in silence.
 
@@ -124,12 +152,24 @@ def ends_early(data: bytes) -> bool:
     """Tell whether a file that cannot be opened is a WebP or TIFF that was longer once."""
     if data[:4] == b"RIFF":
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
-    if data[:4] not in _ORDERS:
+    if data[:4] not in _TIFFS:
         return False
-    order = _ORDERS[data[:4]]
-    directory = int.from_bytes(data[4:8], order)
-    num_tags = int.from_bytes(data[directory : directory + 2], order)
-    return len(data) < directory + 2 + 12 * num_tags
+    directory = _directory(data)
+    return directory is None or len(data) < directory[0] + directory[1] * directory[2].size
+
+
+def _directory(data: bytes) -> tuple[int, int, Struct] | None:
+    """Return the place, the number and the layout of a TIFF's first tags; None where it has none."""
+    if data[:4] not in _TIFFS:
+        return None
+    offset, length, entry = map(Struct, _TIFFS[data[:4]])
+    if len(data) < offset.size:
+        return None
+    (start,) = offset.unpack_from(data)
+    if len(data) < start + length.size:
+        return None
+    (num_tags,) = length.unpack_from(data, start)
+    return start + length.size, num_tags, entry
 
 
 def _check_tiff(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:

@@ -116,6 +116,7 @@ def test_the_key_is_the_content_and_what_is_done_to_it() -> None:
         content_key(["a", "b"], Preprocessing(9, "center")),
         content_key(["a", "b"], Preprocessing(8, "fundus")),
         content_key(["a", "b"], Preprocessing(8, "none")),
+        content_key(["a", "b"], Preprocessing(8, "center", max_pixels=99)),
     ]
     assert len(set(keys)) == len(keys)
     assert content_key(("a", "b"), Preprocessing(8, "center")) == keys[0]

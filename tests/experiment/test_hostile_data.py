@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from sslkit.config import to_toml
 from sslkit.data.cache import Preprocessing, build_cache
 from sslkit.data.cropping import crop_and_resize
 from sslkit.errors import DataError, legible
+from sslkit.experiment.prediction import Predictor
 from sslkit.experiment.preparation import Prepared
 from sslkit.experiment.running import RunResult
 from sslkit_image_folder import ImageFolder, ImageFolderConfig
@@ -239,15 +241,16 @@ def files(folder: Path) -> list[Path]:
 
 
 MEASURE = """
-import os, resource, sys
+import sys
 import sslkit
+from benchmarks.process_memory import memory
 
 run, *paths = sys.argv[1:]
 peaks = []
 for times in (1, 4):
     answers = sum(1 for answer in sslkit.predict(run, paths * times))
     assert answers == len(paths) * times
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    peaks.append(memory("VmHWM") // 2**20)
 print(peaks[1] - peaks[0])
 """
 
@@ -256,7 +259,9 @@ print(peaks[1] - peaks[0])
 def test_memory_does_not_grow_with_the_files_that_are_predicted(
     tiny_run: RunResult, folder: tuple[Path, dict[str, str]]
 ) -> None:
-    command = [sys.executable, "-c", MEASURE, tiny_run.directory.root, *files(folder[0])]
+    tests = str(Path(__file__).parents[1])
+    script = f"import sys; sys.path.insert(0, {tests!r})\n{MEASURE}"
+    command = [sys.executable, "-c", script, tiny_run.directory.root, *files(folder[0])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     assert int(done.stdout) < 100
 
@@ -274,3 +279,18 @@ def test_names_that_are_no_text_are_shown_with_escapes(
     first, second = json.loads(told.stdout)
     assert os.fsencode(first["image"]) == odd
     assert (first["error"], second["grade"]) == (None, None)
+
+
+def test_the_limit_of_pixels_is_that_of_the_configuration(
+    changes: dict[str, Any], tiny_run: RunResult, folder: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    few = {**changes, "dataset": {"name": "synthetic-fundus", "patients": 8}, "images": {"size": 32, "max_pixels": 99}}
+    with pytest.raises(
+        DataError, match=r"none of the \d+ images can be read:\n.*: too large: [\d,]+ pixels; .*99\."
+    ):
+        prepare_tiny(tmp_path, **few)
+    predictor = Predictor.from_run(tiny_run.directory.root, sslkit.build_registry())
+    assert predictor.preprocessing.max_pixels == 100_000_000
+    predictor.preprocessing = replace(predictor.preprocessing, max_pixels=1599)
+    (answer,) = predictor.predict([folder[0] / "0" / "0.png"])
+    assert "too large: 1,600 pixels; accepted: up to 1,599" in (answer.error or "")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from sslkit import Record
+from sslkit_dicom import Dicom, DicomConfig
 
 pydicom = pytest.importorskip("pydicom", minversion="3")
 encapsulate = pytest.importorskip("pydicom.encaps").encapsulate
@@ -445,3 +449,32 @@ def test_a_real_window_agrees_with_pydicom() -> None:
     data = pydicom.dcmread(path)
     shown = processing.apply_windowing(processing.pixel_array(data), data)
     np.testing.assert_array_equal(read_pixels(path), expected((shown + 32768) / 65535))
+
+
+def test_a_deflated_bomb_is_refused(tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "x", RAMP_8, syntax=uid.DeflatedExplicitVRLittleEndian)
+    np.testing.assert_array_equal(read_pixels(path), RAMP_8)
+    monkeypatch.setattr("sslkit_dicom.deflated.MAX_INFLATED", 300)
+    with pytest.raises(OSError, match="x: too large: it is inflated to more than 300 bytes"):
+        read_pixels(path)
+
+
+def test_the_most_pixels_are_those_of_the_run(tmp_path: Path, write: Write) -> None:
+    dataset = Dicom(DicomConfig(path=tmp_path))
+    write(tmp_path / "x", RAMP_8)
+    (record,) = dataset.records()
+    assert dataset.read(record).shape == (16, 16)
+    dataset.max_pixels = 255
+    with pytest.raises(OSError, match=r"x: too large: 256 pixels .*; accepted: up to 255\. .* images\.max_pixels"):
+        dataset.read(record)
+
+
+def test_a_pipe_holds_nothing_up(tmp_path: Path, write: Write) -> None:
+    dataset = Dicom(DicomConfig(path=tmp_path))
+    os.mkfifo(tmp_path / "pipe")
+    write(tmp_path / "x", RAMP_8)
+    assert [record.id for record in dataset.records()] == ["x"]
+    record = Record("pipe", tmp_path / "pipe")
+    for read in (dataset.read, dataset.fingerprint):
+        with pytest.raises(OSError, match=r"not a file but a named pipe: '.*pipe'"):
+            read(record)
