@@ -8,7 +8,7 @@
     │   └── RunDirectoryError      an output directory that cannot be used
     └── RunError                   a run that was under way; exit status 1
         ├── JobError               one or more jobs failed
-        ├── TrainingDivergedError  a loss that is not finite
+        ├── TrainingDivergedError  a loss, weights or an output that are not finite
         ├── StorageError           a disk that is full, a folder that was taken away
         └── WeightsError           weights that do not fit their network
 
@@ -61,7 +61,7 @@ class JobError(RunError):
 
 
 class TrainingDivergedError(RunError):
-    """A training loss is no longer finite."""
+    """A loss, weights or what a network puts out are no longer finite."""
 
 
 class StorageError(RunError):

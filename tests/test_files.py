@@ -23,6 +23,7 @@ from sslkit.files import (
     write_atomically,
     write_csv,
     write_json,
+    write_json_lines,
     write_text,
 )
 
@@ -104,6 +105,14 @@ def test_json_that_other_programs_refuse_is_not_written(tmp_path: Path, number: 
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"loss": number})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_of_json_read_back_and_are_json(tmp_path: Path) -> None:
+    lines = [{"epoch": 1, "loss": 0.1 + 0.2}, {"epoch": 2, "loss": None}]
+    write_json_lines(tmp_path / "a.jsonl", lines)
+    assert [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()] == lines
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json_lines(tmp_path / "a.jsonl", [{"loss": float("nan")}])
 
 
 def test_a_table(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from sslkit.data.normalization import normalize
 from sslkit.engine.precision import Compute
+from sslkit.errors import TrainingDivergedError
 from sslkit.interfaces import Backbone
 
 _EVALUATION_BATCH = 64
@@ -91,9 +92,30 @@ def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
 
 
 def encode_rows(encoder: Encoder, images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> torch.Tensor:
-    """Return the representations of rows of the cache, float32 (N, D) on the device, in eval mode."""
+    """Return the representations of rows of the cache, float32 (N, D) on the device, in eval mode.
+
+    Raises:
+        TrainingDivergedError: if one of them is not finite.
+    """
     with evaluation_mode(encoder):
-        return torch.cat([encoder(encoder.compute.send(load_batch(images, part))) for part in batches_of(rows)])
+        parts = [encoder(encoder.compute.send(load_batch(images, part))) for part in batches_of(rows)]
+    features = torch.cat(parts)
+    check_outputs(features, "representation")
+    return features
+
+
+def check_outputs(outputs: torch.Tensor, name: str) -> None:
+    """Refuse what a network puts out, (N, ...), if it is not finite.
+
+    Raises:
+        TrainingDivergedError: with the number of images that it is so for, and what to try.
+    """
+    bad = (~outputs.isfinite()).flatten(1).any(dim=1)
+    if bad.any():
+        raise TrainingDivergedError(
+            f"the {name} of {int(bad.sum())} of {len(bad)} images is not finite; try a lower learning rate "
+            "where its weights were trained, a longer warm-up, or compute.precision='fp32'"
+        )
 
 
 def reestimate_batch_statistics(encoder: nn.Module, batches: Sequence[torch.Tensor]) -> None:

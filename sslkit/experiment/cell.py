@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,7 @@ from sslkit.data.augmentation import NUM_SYMMETRIES
 from sslkit.experiment.finetuning import TrainedCell, train_cell
 from sslkit.experiment.recipe import Configured, Recipe, digest
 from sslkit.experiment.scoring import score, write_predictions
-from sslkit.files import flush_folder, make_scratch, write_atomically, write_json, write_text
+from sslkit.files import flush_folder, make_scratch, write_atomically, write_json, write_json_lines
 from sslkit.interfaces import Reporter
 
 PRETRAINED_ARMS = frozenset({"pretrained", "frozen", "knn"})
@@ -165,7 +164,7 @@ class CellJob:
         ids, groups = ([names[row] for row in self.test_rows] for names in (recipe.ids, recipe.groups))
         targets = recipe.grades[self.test_rows]
         write_predictions(folder / "predictions.csv", trained.decoder, trained.logits, ids, groups, targets)
-        write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in trained.curve))
+        write_json_lines(folder / "metrics.jsonl", trained.curve)
         if self.keeps_model:
             weights = {
                 f"{part}.{name}": value.detach().cpu().contiguous()

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from sslkit.config.schema import FinetuningConfig
+from sslkit.engine.networks import check_outputs
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.precision import Compute
-from sslkit.engine.trainer import Schedule, train
-from sslkit.errors import TrainingDivergedError
+from sslkit.engine.trainer import Schedule, check_update, train
 from sslkit.experiment.scoring import Decoder, score
 from sslkit.interfaces import Reporter
 from sslkit.types import StepOutput
@@ -67,12 +67,15 @@ class Convergence:
         """Train modules for one phase; ``step`` takes the number of an update within it."""
         if not num_updates:
             return
-        schedule = Schedule(num_updates, learning_rate, self.settings.warmup)
+        setting = "finetuning.head_learning_rate" if phase == "head" else "finetuning.learning_rate"
+        schedule = Schedule(num_updates, learning_rate, self.settings.warmup, setting)
 
         def on_update(update: int, output: StepOutput) -> None:
             self.done += 1
             self._losses.append(output.loss.detach())
             self.report({"done": self.done, "total": self.settings.updates})
+            if self.done in self.points or update == num_updates - 1:
+                check_update(update, output.loss, modules, schedule)
             if self.done in self.points:
                 self._evaluate(phase, schedule.rate(update))
 
@@ -82,11 +85,7 @@ class Convergence:
 
     def _evaluate(self, phase: str, learning_rate: float) -> None:
         self.decoder, self.logits = self.test()
-        if not torch.isfinite(self.logits).all():
-            raise TrainingDivergedError(
-                "the network's output on the test images is no longer finite; "
-                "try a lower finetuning.learning_rate, a longer warmup, or compute.precision='fp32'"
-            )
+        check_outputs(self.logits, "output")
         scores = score(self.decoder, self.logits, self.targets)
         point = {
             "update": self.done,

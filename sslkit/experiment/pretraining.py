@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import time
 import zipfile
 from collections import defaultdict
@@ -29,10 +30,10 @@ from sslkit.engine.networks import (
 )
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
-from sslkit.engine.trainer import Schedule, train
+from sslkit.engine.trainer import Schedule, check_update, train
 from sslkit.experiment.recipe import Configured, Recipe, digest, task_context
 from sslkit.experiment.representation_probe import MAX_PROBE_IMAGES, evenly_drawn, probe_representation
-from sslkit.files import make_folder, write_atomically, write_json, write_text
+from sslkit.files import make_folder, write_atomically, write_json, write_json_lines
 from sslkit.interfaces import PretextTask, Reporter
 from sslkit.types import StepOutput, Views
 
@@ -125,7 +126,12 @@ class _Pretraining:
         self.images = self.recipe.cache.open()
         self.batch_size = min(settings.batch_size, len(job.rows))
         self.updates_per_epoch = len(job.rows) // self.batch_size
-        self.schedule = Schedule(settings.epochs * self.updates_per_epoch, settings.learning_rate, settings.warmup)
+        self.schedule = Schedule(
+            settings.epochs * self.updates_per_epoch,
+            settings.learning_rate,
+            settings.warmup,
+            "pretraining.learning_rate",
+        )
         self.seed = (self.recipe.seed, "pretraining", -1 if job.fold is None else job.fold)
         self.task = self._make_task()
         self.optimizer = make_optimizer([self.task], settings.learning_rate, settings.weight_decay)
@@ -200,6 +206,7 @@ class _Pretraining:
             self.epoch_metrics[name].append(value)
         epoch, position = divmod(update + 1, self.updates_per_epoch)
         if position == 0:
+            check_update(update, output.loss.detach(), [self.task], self.schedule)
             self._end_epoch(epoch, update + 1)
         if time.monotonic() - self.saved_at > self.recipe.checkpoint_seconds:
             self._save_checkpoint(update + 1)
@@ -210,10 +217,10 @@ class _Pretraining:
             raise
 
     def _end_epoch(self, epoch: int, updates_done: int) -> None:
-        metrics = {name: fmean(torch.stack(values).tolist()) for name, values in self.epoch_metrics.items()}
+        means = {name: _mean(torch.stack(values).tolist()) for name, values in self.epoch_metrics.items()}
         seconds = time.monotonic() - self.epoch_started
         rate = self.schedule.rate(updates_done - 1)
-        line: dict[str, Any] = {"epoch": epoch, "update": updates_done, "learning_rate": rate, **metrics}
+        line: dict[str, Any] = {"epoch": epoch, "update": updates_done, "learning_rate": rate, **means}
         line |= {"seconds": round(seconds, 3), "data_seconds": round(self.data_seconds, 4)}
         every = self.recipe.pretraining.probe_every
         if every and epoch % every == 0:
@@ -224,13 +231,12 @@ class _Pretraining:
         self.epoch_metrics.clear()
         self.data_seconds = 0.0
         self._write_log()
-        if line.get("probe_qwk") is not None:
-            metrics["probe_qwk"] = line["probe_qwk"]
-        self.report({"epoch": epoch, "metrics": metrics})
+        known = {name: line.get(name) for name in (*means, "probe_qwk")}
+        self.report({"epoch": epoch, "metrics": {name: value for name, value in known.items() if value is not None}})
         self.epoch_started = time.monotonic()
 
     def _write_log(self) -> None:
-        write_text(self.job.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self.log))
+        write_json_lines(self.job.folder / "metrics.jsonl", self.log)
 
     def _probe(self) -> float | None:
         """Return how well the labels of the smallest share are told apart in the present representation."""
@@ -333,3 +339,8 @@ def read_checkpoint(path: Path, device: str) -> dict[str, Any] | None:
     except Exception:  # torch raises whatever a damaged archive makes its parsers raise
         return None
     return state if isinstance(state, dict) and state.keys() >= _CHECKPOINT_KEYS else None
+
+
+def _mean(values: list[float]) -> float | None:
+    """Return the mean of a metric over an epoch; None where it is not finite at every update."""
+    return fmean(values) if all(map(math.isfinite, values)) else None

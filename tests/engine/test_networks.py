@@ -8,10 +8,12 @@ from torch import nn
 from sslkit.engine.networks import (
     batches_of,
     call_with_seed,
+    check_outputs,
     evaluation_mode,
     load_batch,
     reestimate_batch_statistics,
 )
+from sslkit.errors import TrainingDivergedError
 
 
 def test_a_batch_is_channels_first_in_shape_and_channels_last_in_memory() -> None:
@@ -54,6 +56,17 @@ def test_without_a_batch_the_statistics_stay() -> None:
     reestimate_batch_statistics(network, [])
 
     assert network.running_mean.tolist() == [3, 3]
+
+
+def test_outputs_that_are_not_finite_are_counted_by_image() -> None:
+    outputs = torch.zeros(5, 3)
+    check_outputs(outputs, "output")
+    outputs[1] = torch.nan
+    outputs[4, 2] = torch.inf
+    with pytest.raises(
+        TrainingDivergedError, match=r"^the output of 2 of 5 images is not finite; try a lower learning r"
+    ):
+        check_outputs(outputs, "output")
 
 
 def test_evaluation_mode_restores_each_part_even_after_an_error() -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sslkit.engine.optimisation import make_optimizer
-from sslkit.engine.trainer import Schedule, train
+from sslkit.engine.trainer import Schedule, check_update, train
 from sslkit.errors import TrainingDivergedError
 from sslkit.types import StepOutput
 
@@ -72,6 +72,74 @@ def test_a_loss_that_is_not_finite_stops_before_it_does_harm() -> None:
     with pytest.raises(TrainingDivergedError, match=r"update 1 of 60, learning rate 0\.017; try a lower learning rate"):
         train(explode, make_optimizer([network], 0.1, 0.0), SCHEDULE, seed=(0,))
     assert torch.equal(network.weight, before)
+
+
+def test_gradients_that_ruin_the_weights_are_named_as_the_cause() -> None:
+    network, points, _ = make_problem()
+
+    def step(update: int) -> StepOutput:
+        return StepOutput((network(points) - network(points).detach()).abs().sqrt().sum())  # 0, with a slope of nan
+
+    said = (
+        r"loss is nan at update 2 of 60, .*, since the gradients of update 1 were not finite though its loss was; try"
+    )
+    with pytest.raises(TrainingDivergedError, match=said):
+        train(step, make_optimizer([network], 0.1, 0.0), SCHEDULE, seed=(0,))
+
+
+def test_weights_that_grew_too_large_are_not_blamed_on_the_gradients() -> None:
+    network, points, labels = make_problem()
+    optimizer = make_optimizer([network], 0.1, 1e38)
+
+    with pytest.raises(
+        TrainingDivergedError, match=r"the loss is (nan|inf) at update \d+ of 60, learning rate [^,]*; try"
+    ):
+        train(lambda update: loss_of(network, points, labels), optimizer, SCHEDULE, seed=(0,))
+
+
+class TestTheLastUpdate:
+    def test_is_fine_where_loss_and_weights_are(self) -> None:
+        network, points, labels = make_problem()
+        output = loss_of(network, points, labels)
+        output.loss.backward()
+        check_update(59, output.loss, [network, nn.BatchNorm1d(2)], SCHEDULE)
+        # Masks of attention are buffers that may be infinite.
+        network.register_buffer("mask", torch.tensor([-torch.inf, 0.0]))
+        check_update(59, output.loss, [network], SCHEDULE)
+
+    def test_is_refused_for_its_loss_first(self) -> None:
+        network, *_ = make_problem()
+        network.weight.data[0, 0] = torch.nan
+        with pytest.raises(
+            TrainingDivergedError, match=r"^the loss is inf at update 60 of 60, learning rate 8\.5e-05; "
+        ):
+            check_update(59, torch.tensor(torch.inf), [network], SCHEDULE)
+
+    def test_is_refused_for_the_weights_that_it_left(self) -> None:
+        network, *_ = make_problem()
+        network.weight.data[0, 0] = torch.inf
+        network.bias.data[1] = torch.nan
+        schedule = Schedule(60, 0.1, 0.1, "pretraining.learning_rate")
+        said = (
+            r"the weights weight and 1 more are not finite after update 60 of 60, .*; try a lower pretraining\.learning"
+        )
+        with pytest.raises(TrainingDivergedError, match=said):
+            check_update(59, torch.tensor(1.0), [network], schedule)
+
+    def test_is_refused_for_statistics_of_batchnorm(self) -> None:
+        network = nn.Sequential(nn.BatchNorm1d(2))
+        network[0].running_var[1] = torch.inf
+        with pytest.raises(TrainingDivergedError, match=r"the weights 0\.running_var are not finite"):
+            check_update(59, torch.tensor(1.0), [network], SCHEDULE)
+
+    def test_tells_its_gradients(self) -> None:
+        network, *_ = make_problem()
+        network.weight.data[:] = torch.nan
+        network.weight.grad = torch.full((2, 2), torch.inf)
+        with pytest.raises(
+            TrainingDivergedError, match=r"since its gradients were not finite though its loss was; try"
+        ):
+            check_update(59, torch.tensor(1.0), [network], SCHEDULE)
 
 
 def test_scaled_gradients_train_the_same_network() -> None:
