@@ -199,7 +199,9 @@ def test_6_what_diverged_is_reported_and_not_rolled_again(tmp_path: Path) -> Non
     ]
     with (tmp_path / "run" / "results.csv").open(newline="") as file:
         assert [row["arm"] for row in csv.DictReader(file)] == ["scratch", "scratch"]
-    assert "4 jobs failed; what follows goes without." in (tmp_path / "run" / "report" / "index.html").read_text()
+    report = (tmp_path / "run" / "report" / "index.html").read_text()
+    assert "4 jobs failed; what follows goes without." in report
+    assert "lacking, by arm and share of the labels: rotation, pretrained at 100 %: 2." in report
     assert JobError.exit_status == 1
 
 

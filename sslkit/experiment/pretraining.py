@@ -31,6 +31,7 @@ from sslkit.engine.networks import (
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
 from sslkit.engine.trainer import Schedule, check_update, train
+from sslkit.experiment.collapse_watch import CollapseWatch
 from sslkit.experiment.recipe import Configured, Recipe, digest, task_context
 from sslkit.experiment.representation_probe import MAX_PROBE_IMAGES, evenly_drawn, probe_representation
 from sslkit.files import make_folder, write_atomically, write_json, write_json_lines
@@ -136,6 +137,7 @@ class _Pretraining:
         self.task = self._make_task()
         self.optimizer = make_optimizer([self.task], settings.learning_rate, settings.weight_decay)
         self.scaler = self.recipe.compute.make_scaler()
+        self.watch = CollapseWatch(self.task, self.images, job.rows, settings, self.recipe.compute)
         self.log: list[dict[str, Any]] = []
         self.epoch_metrics: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.data_seconds = 0.0
@@ -225,13 +227,17 @@ class _Pretraining:
         every = self.recipe.pretraining.probe_every
         if every and epoch % every == 0:
             line["probe_qwk"] = self._probe()
+        if looked := self.watch.due(epoch, updates_done):
+            line |= self.watch.look()
         self.log.append(line)
+        if looked and (warning := self.watch.warning(self.log)):
+            self.report({"warning": warning})
         if self.recipe.pretraining.keep == "best" and self._best_epoch() == epoch:
             self.best_weights = {name: value.clone() for name, value in self.task.encoder.state_dict().items()}
         self.epoch_metrics.clear()
         self.data_seconds = 0.0
         self._write_log()
-        known = {name: line.get(name) for name in (*means, "probe_qwk")}
+        known = {name: line.get(name) for name in (*means, "probe_qwk", "feature_spread", "effective_rank")}
         self.report({"epoch": epoch, "metrics": {name: value for name, value in known.items() if value is not None}})
         self.epoch_started = time.monotonic()
 

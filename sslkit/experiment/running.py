@@ -15,17 +15,22 @@ from sslkit.config import RunConfig, to_toml
 from sslkit.engine.precision import Compute
 from sslkit.errors import JobError
 from sslkit.experiment.audit import Audit
+from sslkit.experiment.collapse import collapse_notices
 from sslkit.experiment.conclusions import conclude
 from sslkit.experiment.cross_fitting import cross_fit
 from sslkit.experiment.environment import num_decoders, num_workers, process_context
 from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent
 from sslkit.experiment.plan import Study, draw_splits, make_manifest, resolve
 from sslkit.experiment.preparation import Prepared, describe, prepare
+from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.results import Row, read_results, write_results
 from sslkit.experiment.run_directory import RunDirectory, check_directory
 from sslkit.experiment.run_lock import locked
 from sslkit.files import remove_parts, write_json, write_text
 from sslkit.registry import Registry
+
+_PLACE = ("pretext", "arm", "fraction", "fold", "repetition")
+"""What tells a reader which cell it is that failed."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ def _execute(
         if not cell.done and cell.id not in dict(relay.failures):
             relay.failed(cell, f"its files were changed after it was finished: {'; '.join(cell.flaws())}")
     cross_fit(study, prepared.jobs.cells)
+    places = {cell.id: {key: cell.coordinates[key] for key in _PLACE} for cell in prepared.jobs.cells}
     rows = read_results(prepared.jobs.cells)
     summary = write_results(directory, rows, study.make_head().num_classes)
     sessions.append(
@@ -136,8 +142,9 @@ def _execute(
         "finished": sessions[-1]["finished"],
         "timings": _sum(session["timings"] for session in sessions),
         "sessions": sessions,
+        "notices": [*about["notices"], *_collapses(prepared.jobs.pretrainings)],
         "conclusions": conclude(summary, rows),
-        "failed_jobs": [{"job": job, "reason": reason} for job, reason in relay.failures],
+        "failed_jobs": [{"job": job, "reason": reason, **places.get(job, {})} for job, reason in relay.failures],
     }
     write_json(directory.run, about)
     hooks.run_finished(directory.root, summary)
@@ -166,6 +173,10 @@ def _prepare(
     decoders = num_decoders(study.config.compute.workers)
     context = process_context(study.modules())
     return compute, prepare(study, directory, compute, manifest, decoders, context, observer, warn)
+
+
+def _collapses(pretrainings: Iterable[PretrainingJob]) -> list[str]:
+    return collapse_notices((job.task.info.name, job.folder) for job in pretrainings if job.done)
 
 
 def _earlier_sessions(directory: RunDirectory, relay: JobRelay) -> list[dict[str, Any]]:

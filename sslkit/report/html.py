@@ -19,7 +19,7 @@ from sslkit.report.markup import NOTHING, Markup, element, join
 from sslkit.report.page import page
 from sslkit.report.sections.audit import audit_section
 from sslkit.report.sections.opening import facts, headline, opening, title
-from sslkit.report.sections.pretraining import kept_epochs
+from sslkit.report.sections.pretraining import collapse_banner, kept_epochs, spread_note
 from sslkit.report.sections.provenance import data_section, provenance_section
 from sslkit.report.sections.scores import (
     calibration_table,
@@ -122,7 +122,8 @@ def _pretraining(run: Run, drawings: list[Drawing]) -> Markup:
     parts = [element("p", "Loss and metrics of the pretext task by epoch; one line a pretraining.", class_="note")]
     for task, panels in tasks.items():
         drawings += panels
-        parts += [element("h3", task), _panels(panels), kept_epochs(run, task)]
+        parts += [element("h3", task), collapse_banner(run, task), _panels(panels)]
+        parts += [spread_note(run, task), kept_epochs(run, task)]
     return join(parts)
 
 

@@ -81,6 +81,13 @@ def read_curve(path: Path) -> list[dict[str, float]]:
     return curve
 
 
+def read_pretrainings(run: Run, task: str) -> dict[str, list[dict[str, float]]]:
+    """Return the log of each pretraining of a task by its fold or ``"all"``; those without one are left out."""
+    root = run.directory / "pretraining" / task
+    curves = {path.name: read_curve(path / "metrics.jsonl") for path in sorted(root.iterdir())} if root.is_dir() else {}
+    return {fold: curve for fold, curve in curves.items() if curve}
+
+
 def read_kept_epoch(folder: Path) -> int | None:
     """Return the epoch whose weights a pretraining has kept; None where it has not got that far."""
     path = folder / "config.json"

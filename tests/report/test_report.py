@@ -355,6 +355,38 @@ def test_a_probe_of_the_representation_is_drawn_and_the_kept_epoch_told(make_run
     assert len(list((run / "report").glob("pretraining-rotation-probe*.svg"))) == 1
 
 
+def test_a_collapsed_representation_is_flagged_with_its_folds_and_its_spread_drawn(make_run: MakeRun) -> None:
+    run = make_run(
+        fractions=[1.0], folds=3, lines=[("rotation", "pretrained"), ("agreement", "frozen"), ("", "scratch")]
+    )
+    for path in run.glob("pretraining/*/*/metrics.jsonl"):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        collapsing = path.parent.parent.name == "agreement" and path.parent.name != "1"
+        for line in lines[9::10]:
+            spread = 0.5 / line["epoch"] ** 2 if collapsing else 0.3 + 0.001 * line["epoch"]
+            line |= {"feature_spread": spread, "untrained_spread": 0.4, "effective_rank": 1 + 40 * spread}
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = Page(write_report(run))
+    said = "The representation of the pretext task 'agreement' has collapsed (folds 0, 2): the backbone says"
+    assert page.text.count(said) == 2  # beside the verdicts, and over the curves
+    assert "'rotation' has collapsed" not in page.text
+    assert (
+        page.text.count("a representation that ends below 10 % of that, at the dotted line, counts as collapsed") == 2
+    )
+    svg = next((run / "report").glob("pretraining-agreement-feature-spread*.svg")).read_text()
+    assert "spread of the representation of agreement by epoch, 3 pretrainings; in the last epoch between 0.0003" in svg
+    assert not list((run / "report").glob("*untrained*"))
+
+
+def test_cells_that_failed_are_counted_by_arm_and_share(make_run: MakeRun) -> None:
+    place = {"pretext": "rotation", "arm": "pretrained", "fraction": 0.05, "repetition": 0}
+    failed = [{"job": f"cells/{fold}", "reason": "x", "fold": fold, **place} for fold in range(2)]
+    failed.append({"job": "cells/s", "reason": "x", "fold": 0, **place, "pretext": "", "arm": "scratch"})
+    page = Page(write_report(make_run(fractions=[0.05], folds=2, info={"failed_jobs": failed})))
+    assert "3 jobs failed; what follows goes without." in page.text
+    assert "lacking, by arm and share of the labels: rotation, pretrained at 5 %: 2; scratch at 5 %: 1." in page.text
+
+
 def test_what_kinds_of_images_there_are_is_told(make_run: MakeRun) -> None:
     run = make_run(fractions=[1.0], folds=2)
     spread = {"min": 1200.0, "median": 2000.0, "max": 3888.0}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
+from sslkit.experiment.collapse import COLLAPSED
 from sslkit.report.comparison import mean_curve, select
 from sslkit.report.figures.canvas import Drawing, draw_svg, inline, slug, standalone
-from sslkit.report.figures.palette import SERIES, LineStyle, line_styles
-from sslkit.report.logs import read_curve
+from sslkit.report.figures.palette import BASELINE, SERIES, LineStyle, line_styles
+from sslkit.report.logs import read_curve, read_pretrainings
 from sslkit.report.tables import Line, Run
 from sslkit.report.text import file_share, metric_name, plural, share
 
@@ -20,7 +22,7 @@ Curve = Mapping[float, float]
 """A metric by update or by epoch."""
 
 
-_NO_METRICS = ("epoch", "update", "learning_rate", "seconds", "data_seconds")
+_NO_METRICS = ("epoch", "update", "learning_rate", "seconds", "data_seconds", "untrained_spread")
 """What a log tells of an epoch beside its loss and the task's metrics."""
 
 
@@ -82,8 +84,7 @@ def draw_pretraining(run: Run) -> dict[str, list[Drawing]]:
     styles = line_styles(run.lines)
     drawings = {}
     for task in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else ():
-        folds = {path.name: read_curve(path / "metrics.jsonl") for path in sorted(task.iterdir())}
-        folds = {fold: curve for fold, curve in folds.items() if curve}
+        folds = read_pretrainings(run, task.name)
         names = dict.fromkeys(key for curve in folds.values() for row in curve if "epoch" in row for key in row)
         metrics = sorted((name for name in names if name not in _NO_METRICS), key=lambda name: name != "loss")
         if metrics:
@@ -98,6 +99,8 @@ def _pretraining(
 ) -> Drawing:
     name = f"pretraining-{slug(task)}-{slug(metric)}"
     curves = {fold: mean_curve([curve], "epoch", metric) for fold, curve in folds.items()}
+    untrained = _untrained(folds) if metric == "feature_spread" else {}
+    curves |= {fold: {0.0: spread, **curves[fold]} for fold, spread in untrained.items()}
     title = metric_name(metric)
     finals = [curve[max(curve)] for curve in curves.values() if curve]
     description = (
@@ -113,14 +116,27 @@ def _pretraining(
             _plot(axes, curve, style, None, width=1.1, alpha=0.75)
         axes.set(xlabel="epoch", ylabel=title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if all(len(curve) == 1 for curve in curves.values()):
-            axes.set_xlim(0, 2)  # around a single epoch the axis would count in hundredths
+        if untrained:
+            threshold = COLLAPSED * fmean(untrained.values())
+            axes.axhline(threshold, color=BASELINE, linewidth=1.1, linestyle=(0, (2, 2)))
+            axes.set_ylim(bottom=0)
+        epochs = {epoch for curve in curves.values() for epoch in curve}
+        if len(epochs) == 1:
+            axes.set_xlim(min(epochs) - 1, max(epochs) + 1)  # the axis would count in hundredths
         if alone:
             axes.set_title(f"Pretraining: {task}", fontsize=12, loc="left")
 
     page = draw_svg(lambda figure: fill(figure, alone=False), name, 340, 210)
     file = draw_svg(lambda figure: fill(figure, alone=True), name, 480, 300)
     return Drawing(name, title, description, inline(page, name, description), standalone(file, description))
+
+
+def _untrained(folds: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, float]:
+    """Return the spread that each pretraining began with, where it was looked at."""
+    found = {
+        fold: [line["untrained_spread"] for line in log if "untrained_spread" in line] for fold, log in folds.items()
+    }
+    return {fold: spreads[0] for fold, spreads in found.items() if spreads}
 
 
 def _plot(

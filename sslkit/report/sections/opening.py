@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from sslkit.report.comparison import SCRATCH, paired_difference, select, spread
 from sslkit.report.markup import Markup, element, join
+from sslkit.report.sections.pretraining import collapse_banner
 from sslkit.report.tables import Line, Run
 from sslkit.report.text import count, duration, metric_name, moment, number, plural, share, signed
 
@@ -66,7 +69,8 @@ def headline(run: Run) -> Markup:
         else "These numbers describe this run. No significance test is drawn from them."
     )
     statements = [_statement(run, fraction) for fraction in ends]
-    return join([*verdicts, *statements, element("p", f"{basis} {caution}", class_="note")])
+    flags = [collapse_banner(run, task) for task in dict.fromkeys(line.pretext for line in run.lines if line.pretext)]
+    return join([*verdicts, *flags, *statements, element("p", f"{basis} {caution}", class_="note")])
 
 
 def _description(run: Run) -> str:
@@ -93,7 +97,15 @@ def _banners(run: Run) -> Iterator[Markup]:
     if failed := run.info.get("failed_jobs", []):
         jobs = [element("li", element("code", job.get("job", "")), ": ", job.get("reason", "")) for job in failed]
         said = element("p", element("strong", f"{plural(len(failed), 'job')} failed; what follows goes without."))
-        yield element("div", said, element("ul", *jobs, class_="plain"), class_="banner alarm", role="note")
+        list_ = element("ul", *jobs, class_="plain")
+        yield element("div", said, *_lacking(failed), list_, class_="banner alarm", role="note")
+
+
+def _lacking(failed: Iterable[Mapping[str, Any]]) -> Iterator[Markup]:
+    cells = Counter((Line(job["pretext"], job["arm"]).label, job["fraction"]) for job in failed if "arm" in job)
+    if cells:
+        said = "; ".join(f"{label} at {share(fraction)}: {total}" for (label, fraction), total in cells.items())
+        yield element("p", f"Cells that are lacking, by arm and share of the labels: {said}.")
 
 
 def _statement(run: Run, fraction: float) -> Markup:
