@@ -13,7 +13,6 @@ METRIC_NAMES = {
     "auroc": "AUROC",
     "referable_auroc": "referable AUROC",
     "probe_qwk": "QWK of a linear probe",
-    "feature_spread": "spread of the representation",
 }
 
 

@@ -293,5 +293,5 @@ def test_a_run_flags_the_task_that_collapsed_and_not_the_other(tmp_path: Path) -
     assert json.loads(result.directory.run.read_text())["notices"] == result.notices
     page = (tmp_path / "run" / "report" / "index.html").read_text().replace("&#x27;", "'")
     assert page.count(said) == 3  # on top, beside the verdicts, and over the curves
-    assert "spread of the representation of agreement by epoch, 2 pretrainings" in page
-    assert "spread of the representation of rotation by epoch, 2 pretrainings" in page
+    assert "feature spread of agreement by epoch, 2 pretrainings" in page
+    assert "feature spread of rotation by epoch, 2 pretrainings" in page

@@ -374,7 +374,7 @@ def test_a_collapsed_representation_is_flagged_with_its_folds_and_its_spread_dra
         page.text.count("a representation that ends below 10 % of that, at the dotted line, counts as collapsed") == 2
     )
     svg = next((run / "report").glob("pretraining-agreement-feature-spread*.svg")).read_text()
-    assert "spread of the representation of agreement by epoch, 3 pretrainings; in the last epoch between 0.0003" in svg
+    assert "feature spread of agreement by epoch, 3 pretrainings; in the last epoch between 0.0003" in svg
     assert not list((run / "report").glob("*untrained*"))
 
 
