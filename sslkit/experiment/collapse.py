@@ -1,6 +1,6 @@
-"""Whether a representation has collapsed, by the log of its pretraining: whether the backbone says the same of all.
+"""What a pretraining's log says of collapse: whether the backbone has come to say the same of every image.
 
-How it is measured is told in [collapse_watch][sslkit.experiment.collapse_watch].
+How that is measured is told in [collapse_watch][sslkit.experiment.collapse_watch].
 """
 
 from __future__ import annotations
@@ -19,15 +19,19 @@ tasks that had learnt something ended at 0.24 of it and more (rotation, SimCLR a
 """
 
 
-def has_collapsed(line: Mapping[str, Any]) -> bool:
-    """Return whether the representation was found collapsed at a line of a pretraining's log."""
-    return "feature_spread" in line and line["feature_spread"] < COLLAPSED * line["untrained_spread"]
+def looks_of(log: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the lines of a pretraining's log at which the representation was looked at."""
+    return [line for line in log if "untrained_spread" in line]
+
+
+def is_collapsed(look: Mapping[str, Any]) -> bool:
+    """Return whether the representation was collapsed at such a line."""
+    return bool(look["feature_spread"] < COLLAPSED * look["untrained_spread"])
 
 
 def ended_collapsed(log: Iterable[Mapping[str, Any]]) -> bool:
     """Return whether the representation was collapsed when a pretraining's log last looked at it."""
-    looks = [line for line in log if "feature_spread" in line]
-    return bool(looks) and has_collapsed(looks[-1])
+    return any(map(is_collapsed, looks_of(log)[-1:]))
 
 
 def collapse_warning(line: Mapping[str, Any]) -> str:
@@ -40,12 +44,7 @@ def collapse_warning(line: Mapping[str, Any]) -> str:
 
 
 def collapse_sentence(task: str, folds: Sequence[str]) -> str:
-    """Return what to say of a pretext task wherever the scores of its arms are shown.
-
-    Example:
-        >>> collapse_sentence("agreement", ["0", "3"])[:73]
-        "The representation of the pretext task 'agreement' has collapsed (folds 0"
-    """
+    """Return what to say of a pretext task wherever the scores of its arms are shown."""
     where = "on all images" if list(folds) == ["all"] else f"fold{'s' * (len(folds) > 1)} {', '.join(folds)}"
     return (
         f"The representation of the pretext task {task!r} has collapsed ({where}): the backbone says nearly the same "

@@ -1,4 +1,4 @@
-"""Whether a representation has collapsed: whether the backbone says the same of every image.
+"""Measures whether a representation has collapsed: whether the backbone says the same of every image.
 
 A pretext task can be solved so, or a learning rate can end so, while the loss looks as good as ever. Two figures that
 do not depend on the scale of the representation are followed through a pretraining:
@@ -28,7 +28,7 @@ from torch import nn
 from sslkit.config.schema import PretrainingConfig
 from sslkit.engine.networks import Encoder, batches_of, encode_rows, load_batch, reestimate_batch_statistics
 from sslkit.engine.precision import Compute
-from sslkit.experiment.collapse import collapse_warning, has_collapsed
+from sslkit.experiment.collapse import collapse_warning, is_collapsed, looks_of
 from sslkit.experiment.representation_probe import evenly_drawn
 from sslkit.interfaces import PretextTask
 
@@ -147,10 +147,10 @@ class CollapseWatch:
 
         One look in the first epochs gives none: while the learning rate rises a representation may pass through this.
         """
-        looks = [line for line in log if "feature_spread" in line]
+        looks = looks_of(log)
         needed = 1 if looks[-1]["epoch"] == self._epochs else 2
         lately = looks[-needed:]
-        if self._warned or len(lately) < needed or not all(map(has_collapsed, lately)):
+        if self._warned or len(lately) < needed or not all(map(is_collapsed, lately)):
             return None
         self._warned = True
         return collapse_warning(looks[-1])

@@ -208,7 +208,7 @@ class _Pretraining:
             self.epoch_metrics[name].append(value)
         epoch, position = divmod(update + 1, self.updates_per_epoch)
         if position == 0:
-            check_update(update, output.loss.detach(), [self.task], self.schedule)
+            check_update(update, output.loss, [self.task], self.schedule)
             self._end_epoch(epoch, update + 1)
         if time.monotonic() - self.saved_at > self.recipe.checkpoint_seconds:
             self._save_checkpoint(update + 1)

@@ -138,6 +138,8 @@ def test_what_counts_is_how_a_pretraining_ended() -> None:
     assert not ended_collapsed([line(1, 0.0), line(2, 0.041)])
     assert not ended_collapsed([{"epoch": 1}])
     assert not ended_collapsed([])
+    # A task may have a metric of that name.
+    assert not ended_collapsed([{"epoch": 1, "feature_spread": 0.0}])
     # Images that look all the same to an untrained network tell nothing.
     assert not ended_collapsed([{"epoch": 1, "feature_spread": 0.0, "untrained_spread": 0.0}])
 
