@@ -335,14 +335,14 @@ def read_checkpoint(path: Path, device: str) -> dict[str, Any] | None:
 
     A checkpoint is a zip archive, whose every entry has a CRC-32, which torch writes but does not check.
     """
+    content = io.BytesIO(path.read_bytes())
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(content) as archive:
             if archive.testzip() is not None:
                 return None
-        state = torch.load(path, map_location=device, weights_only=True)
-    except OSError:
-        raise
-    except Exception:  # torch raises whatever a damaged archive makes its parsers raise
+        content.seek(0)
+        state = torch.load(content, map_location=device, weights_only=True)
+    except Exception:  # a damaged archive makes its parsers raise nearly anything
         return None
     return state if isinstance(state, dict) and state.keys() >= _CHECKPOINT_KEYS else None
 
