@@ -26,9 +26,13 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
     if root is None:
         return path
     try:
-        return (Path(root) / path.expanduser()).resolve()
+        resolved = (Path(root) / path.expanduser()).resolve()
+        str(resolved).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{str(resolved)!a} is not UTF-8 text, which no TOML can hold; rename the folder") from None
     except (OSError, RuntimeError) as error:  # nobody's home folder, or links in a circle
         raise ValueError(f"{str(path)!r} leads nowhere: {error}") from None
+    return resolved
 
 
 ConfigPath = Annotated[Path, AfterValidator(_resolve)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from datetime import date
@@ -133,6 +134,15 @@ def test_a_path_that_leads_nowhere(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(ConfigError, match=r"^images\.cache: '.*/loop/x' leads nowhere: Symlink loop"):
         parse(images={"cache": str(tmp_path / "loop" / "x")})
+
+
+def test_a_path_that_no_toml_can_hold(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    path = written(folder, TOML + '[images]\ncache = "cache"\n')
+    message = r"images\.cache: '.*/caf\\udce9/cache' is not UTF-8 text, which no TOML can hold; rename the folder"
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
 
 
 # --set
