@@ -60,7 +60,8 @@ def read_file(path: Path) -> bytes:
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_BYTES:
-            raise OSError(errno.EFBIG, f"too large: {size:,} bytes; accepted: up to {MAX_BYTES:,}", str(path))
+            reason = f"too large: {size:,} bytes; accepted: up to {MAX_BYTES:,}. Save it compressed or smaller"
+            raise OSError(errno.EFBIG, reason, str(path))
         return file.read(size)
 
 

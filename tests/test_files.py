@@ -218,7 +218,9 @@ def test_a_file_is_read_whole_up_to_a_limit(tmp_path: Path) -> None:
     with open_file(path) as file:
         assert file.read(1) == b"\x00"
     os.truncate(path, MAX_BYTES + 1)
-    with pytest.raises(OSError, match=r"too large: 1,073,741,825 bytes; accepted: up to 1,073,741,824: '.*x'$"):
+    with pytest.raises(
+        OSError, match=r"too large: 1,073,741,825 bytes; accepted: up to 1,073,741,824\. Save it .*: '.*x'$"
+    ):
         read_file(path)
     with pytest.raises(FileNotFoundError):
         read_file(tmp_path / "none")
