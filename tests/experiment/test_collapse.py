@@ -244,7 +244,8 @@ class TestAWatch:
 
 
 def test_a_task_that_rewards_sameness_is_told_of_and_goes_on(tmp_path: Path) -> None:
-    job = prepare_tiny(tmp_path, backbone=TRANSFORMER, pretraining=LEARNABLE).jobs.pretrainings[0]
+    budget = {"epochs": 20, "batch_size": 8, "learning_rate": 3e-3}
+    job = prepare_tiny(tmp_path, backbone=TRANSFORMER, pretraining=budget).jobs.pretrainings[0]
     job = replace(job, task=Configured(replace(job.task.info, name="agreement", cls=Agreement), PluginConfig()))
     told: list[Any] = []
 
@@ -252,14 +253,12 @@ def test_a_task_that_rewards_sameness_is_told_of_and_goes_on(tmp_path: Path) -> 
 
     warnings = [values["warning"] for values in told if "warning" in values]
     assert len(warnings) == 1
-    assert warnings[0].startswith("the representation is collapsed at epoch 40: ")
-    looks = [line for line in read_log(job) if "feature_spread" in line]
-    assert [line["epoch"] for line in looks] == [20, 40, 60]
-    assert all(line["feature_spread"] < 0.05 * line["untrained_spread"] for line in looks)
-    assert looks[-1]["effective_rank"] < 1.2
-    assert [values["metrics"]["effective_rank"] for values in told if values.get("epoch") == 60] == [
-        looks[-1]["effective_rank"]
-    ]
+    assert warnings[0].startswith("the representation is collapsed at epoch 20: ")
+    last = read_log(job)[-1]
+    assert last["feature_spread"] < 0.05 * last["untrained_spread"]
+    assert last["effective_rank"] < 1.2
+    metrics = [values["metrics"] for values in told if "metrics" in values]
+    assert metrics[-1] == {name: last[name] for name in ("loss", "feature_spread", "effective_rank")}
     assert job.done
 
 
