@@ -21,6 +21,7 @@ _PART = ".part"
 MAX_BYTES = 2**30
 """The most bytes of a file that is read whole: 100 million pixels of four channels of 16 bits are 0.75 of it."""
 
+_NAME_MAX, _PATH_MAX = 255, 4096
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -73,6 +74,22 @@ def _refuse_what_is_no_file(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise OSError(errno.EINVAL, f"not a file but {kind}", str(path))
+
+
+def absolute(path: Path) -> Path:
+    """Return where a path leads, links followed, whether or not anything is there.
+
+    Raises:
+        ValueError: if nothing can be there; the message is the reason alone.
+    """
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise ValueError(str(error)) from None
+    # The disk itself says so only once all folders on the way exist.
+    if len(os.fsencode(resolved)) >= _PATH_MAX or any(len(os.fsencode(part)) > _NAME_MAX for part in resolved.parts):
+        raise ValueError(f"a name has up to {_NAME_MAX} bytes, a path fewer than {_PATH_MAX}")
+    return resolved
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:

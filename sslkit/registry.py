@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sslkit import hookspecs
 from sslkit.config.base import PluginConfig
 from sslkit.config.messages import describe_validation_error
-from sslkit.errors import ConfigError, PluginError, did_you_mean
+from sslkit.errors import ConfigError, PluginError, did_you_mean, shown
 from sslkit.interfaces import API_VERSION, Backbone, Dataset, DownstreamHead, Executor, Plugin, PretextTask
 
 ENTRY_POINT_GROUP = "sslkit"
@@ -124,7 +124,7 @@ class Registry:
         installed = ", ".join(self.names(kind)) or "none"
         set_aside = f" ({len(self.broken)} set aside as broken)" if self.broken else ""
         raise PluginError(
-            f"unknown {words} {name!r}{did_you_mean(name, self.names(kind)) or '.'} "
+            f"unknown {words} {shown(name)}{did_you_mean(name, self.names(kind)) or '.'} "
             f"Installed: {installed}{set_aside}. See 'sslkit plugins list'."
         )
 

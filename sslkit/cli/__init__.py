@@ -18,7 +18,7 @@ from sslkit.cli.plugins import plugins
 from sslkit.cli.predict import predict
 from sslkit.cli.report import report
 from sslkit.cli.run import run
-from sslkit.errors import SslkitError
+from sslkit.errors import SslkitError, printable
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,16 +52,18 @@ def main() -> None:
         _say_goodbye()
         sys.exit(128 + (signal.SIGTERM if terminated else signal.SIGINT))
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(printable(shown.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except SslkitError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(printable(f"Error: {error}"), err=True)
         sys.exit(error.exit_status)
     except BrokenPipeError:  # the reader of our output, `head` say, has left
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:  # a full disk, a folder taken away: what is done is kept
-        click.echo(f"Error: {error}; mend this, and run the same command again", err=True)
+        click.echo(printable(f"Error: {error}; mend this, and run the same command again"), err=True)
         sys.exit(1)
 
 

@@ -19,11 +19,12 @@ def config() -> None:
 def check(path: Path, overrides: tuple[str, ...]) -> None:
     """Check a configuration and the options of its plugins; touch no data."""
     from sslkit.config import load_config
+    from sslkit.errors import printable
     from sslkit.experiment.plan import resolve
     from sslkit.registry import build_registry
 
     resolve(load_config(path, overrides), build_registry())
-    click.echo(f"{path} is a valid configuration.")
+    click.echo(printable(f"{path} is a valid configuration."))
 
 
 @config.command(epilog="Example: sslkit config schema > sslkit.schema.json")

@@ -7,12 +7,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import rich.progress
-from rich import box
+from rich import box, markup
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from sslkit.errors import legible
+from sslkit.errors import legible, printable
 
 if TYPE_CHECKING:
     from sslkit.experiment.audit import Audit
@@ -24,6 +23,11 @@ if TYPE_CHECKING:
     from sslkit.registry import Registry
 
 _STAGES = {"ingest": "Decoding images", "jobs": "Pretraining and fine-tuning"}
+
+
+def escape(text: str) -> str:
+    """Return text, a file's name say, that is shown as it is: neither markup nor the terminal's own commands."""
+    return markup.escape(printable(text))
 
 
 class Progress:

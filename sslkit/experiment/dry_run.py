@@ -12,7 +12,7 @@ from sslkit.engine.precision import Compute
 from sslkit.experiment.bench import Bench, kept_bench
 from sslkit.experiment.environment import num_workers
 from sslkit.experiment.plan import cell_coordinates, draw_splits, make_manifest, pretraining_folds, resolve
-from sslkit.experiment.run_directory import RunDirectory, check_directory
+from sslkit.experiment.run_directory import check_directory, locate
 from sslkit.registry import Registry
 
 
@@ -56,7 +56,7 @@ def plan_run(config: RunConfig, output: Path, registry: Registry) -> DryRun:
         UsageError: if configuration, data or directory cannot be used.
     """
     study = resolve(config, registry)
-    check_directory(RunDirectory(output.resolve()), study.resolved())
+    check_directory(locate(output), study.resolved())
     compute = study.resolve_compute()
     manifest = make_manifest(study)
     splits = draw_splits(study, manifest)

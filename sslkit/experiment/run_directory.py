@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.config.loading import read_toml
-from sslkit.errors import RunDirectoryError, StorageError
+from sslkit.errors import RunDirectoryError, StorageError, abbreviate, shown
+from sslkit.files import absolute
 
 EXTENSIBLE = (
     *("name", "card", "compute", "images.cache", "images.on_unreadable"),
@@ -79,6 +80,19 @@ class RunDirectory:
         return self.root / "cells" / cell_id
 
 
+def locate(output: Path) -> RunDirectory:
+    """Return the run directory that a path leads to, whether or not it exists.
+
+    Raises:
+        RunDirectoryError: if no folder can be there: names too long, or links in a circle.
+    """
+    try:
+        return RunDirectory(absolute(output))
+    except ValueError as error:
+        reason = abbreviate(str(error), 300)
+        raise RunDirectoryError(f"no run can be at {shown(str(output))}: {reason}; give another --output") from None
+
+
 def check_directory(directory: RunDirectory, tables: Mapping[str, Any]) -> None:
     """Refuse a directory that holds something other than an earlier part of this very run.
 
@@ -105,7 +119,8 @@ def check_directory(directory: RunDirectory, tables: Mapping[str, Any]) -> None:
         key for key in before.keys() | now.keys() if before.get(key) != now.get(key) and not _may_differ(key)
     )
     if differing:
-        lines = "\n".join(f"  {key}: {before.get(key)!r} there, {now.get(key)!r} here" for key in differing)
+        told = ((key, abbreviate(repr(before.get(key)), 300), abbreviate(repr(now.get(key)), 300)) for key in differing)
+        lines = "\n".join(f"  {key}: {there} there, {here} here" for key, there, here in told)
         raise RunDirectoryError(
             f"{directory.root} belongs to another configuration; give another --output, or go back to:\n{lines}"
         )

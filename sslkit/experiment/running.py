@@ -24,7 +24,7 @@ from sslkit.experiment.plan import Study, draw_splits, make_manifest, resolve
 from sslkit.experiment.preparation import Prepared, describe, prepare
 from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.results import Row, read_results, write_results
-from sslkit.experiment.run_directory import RunDirectory, check_directory
+from sslkit.experiment.run_directory import RunDirectory, check_directory, locate
 from sslkit.experiment.run_lock import locked
 from sslkit.files import remove_parts, write_json, write_text
 from sslkit.registry import Registry
@@ -80,7 +80,7 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
     """
     observer = observer or Silent()
     study = resolve(config, registry)
-    directory = RunDirectory(output.resolve())
+    directory = locate(output)
     check_directory(directory, study.resolved())
     with locked(directory) as check_still_there:
         check_directory(directory, study.resolved())  # as the run left it that was there before the lock

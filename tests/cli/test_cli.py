@@ -106,6 +106,67 @@ def test_a_missing_configuration_is_said(
     assert "no configuration at" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["config", "check", "{config}", "--set", "\x1b[2J=1"],
+        ["config", "check", "{config}", "--set", "seed=\x1b[2J"],
+        ["config", "check", "\x1b[2J.toml"],
+        ["run", "{config}", "--output", "\x1b[2J/\x1b" + "a" * 300],
+        ["run", "{folder}/\x1b[2J"],
+        ["predict", "\x1b[2J", "a.png"],
+        ["report", "\x1b[2J"],
+        ["\x1b[2J"],
+    ],
+)
+def test_no_message_commands_the_terminal(
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    (tmp_path / "\x1b[2J").mkdir()
+    given = [argument.format(config=config, folder=tmp_path) for argument in arguments]
+    assert call(*given, monkeypatch=monkeypatch) == 2
+    output = capsys.readouterr()
+    assert r"\x1b[2J" in output.err
+    assert "\x1b" not in output.out + output.err
+
+
+def test_a_file_of_any_name_may_be_valid(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config.rename(tmp_path / "\x1b[2J\udcff.toml")
+    assert call("config", "check", path, monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out.endswith("\\x1b[2J\\udcff.toml is a valid configuration.\n")
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("a" * 300, "a name has up to 255 bytes"),
+        ("b/" + "a" * 300, "a name has up to 255 bytes"),
+        ("a/" * 3000, "a path fewer than 4096"),
+        ("loop", "Symlink loop"),
+    ],
+)
+def test_a_directory_that_cannot_be_is_refused_by_status_2(
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    output: str,
+    reason: str,
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for options in ([], ["--dry-run"]):
+        assert call("run", config, "--output", tmp_path / output, *options, monkeypatch=monkeypatch) == 2
+        message = capsys.readouterr().err
+        assert message.startswith("Error: no run can be at '")
+        assert reason in message
+
+
 def test_another_configuration_is_refused_by_status_2(
     config: Path, tiny_run: RunResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
