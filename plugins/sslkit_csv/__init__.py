@@ -17,7 +17,7 @@ from typing import ClassVar
 from pydantic import field_validator
 
 from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl, read_table
-from sslkit.errors import DataError
+from sslkit.errors import DataError, shown
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 """What is tried, in lower and upper case, where a table names images without their extensions."""
@@ -60,7 +60,7 @@ class CsvConfig(PluginConfig):
     @classmethod
     def _one_character(cls, value: str | None) -> str | None:
         if value is not None and (len(value) != 1 or value in '"\r\n'):
-            raise ValueError(f'{value!r} is no delimiter; give one character, such as "," or ";" or "\\t"')
+            raise ValueError(f'{shown(value)} is no delimiter; give one character, such as "," or ";" or "\\t"')
         return value
 
 
@@ -73,7 +73,7 @@ class Csv(Dataset[CsvConfig]):
     def records(self) -> Sequence[Record]:
         """Return one record a row, in the table's order; the id is the path as the table writes it, with slashes."""
         table, root = self.config.table, self.config.images or self.config.table.parent
-        if not root.is_dir():
+        if self.config.images and not root.is_dir():
             raise DataError(
                 f"the images folder {root} does not exist; set images to the folder that {table.name} means"
             )

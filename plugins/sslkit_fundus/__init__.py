@@ -42,7 +42,7 @@ class SyntheticFundusConfig(PluginConfig):
         labelled: share of the patients whose grades are told.
     """
 
-    patients: int = Field(200, ge=1)
+    patients: int = Field(200, ge=1, le=100_000)
     seed: int = Field(0, ge=0, lt=2**32)
     size: int = Field(256, ge=32, le=2048)
     # A TOML array arrives as a list, which strict pydantic would refuse for a tuple.

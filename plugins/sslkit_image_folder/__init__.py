@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +16,7 @@ from typing import ClassVar
 from pydantic import field_validator
 
 from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl
-from sslkit.errors import DataError
+from sslkit.errors import DataError, shown
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """What counts as an image, in lower or upper case; other files are passed over."""
@@ -39,11 +40,15 @@ class ImageFolderConfig(PluginConfig):
         if not value:
             return None
         try:
-            groups = re.compile(value).groups
-        except re.error as error:
-            raise ValueError(f"{value!r} is not a regular expression: {error}") from None
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", FutureWarning)  # of what another Python would read in another way
+                groups = re.compile(value).groups
+        except (re.error, FutureWarning, OverflowError, RecursionError) as error:
+            raise ValueError(f"{shown(value)} is not a regular expression: {error}") from None
         if groups != 1:
-            raise ValueError(f"{value!r} has {groups} groups; put one pair of parentheses around the patient's name")
+            raise ValueError(
+                f"{shown(value)} has {groups} groups; put one pair of parentheses around the patient's name"
+            )
         return value
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydantic import field_validator
 
 from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl
-from sslkit.errors import DataError, did_you_mean
+from sslkit.errors import DataError, did_you_mean, shown
 
 Split = Literal["train", "val", "test"]
 
@@ -37,7 +37,7 @@ class NpzConfig(PluginConfig):
     @classmethod
     def _each_once(cls, value: tuple[Split, ...]) -> tuple[Split, ...]:
         if not value or len(set(value)) < len(value):
-            raise ValueError(f"{list(value)} must name at least one split, and each once: train, val, test")
+            raise ValueError(f"{shown(list(value))} must name at least one split, and each once: train, val, test")
         return value
 
 

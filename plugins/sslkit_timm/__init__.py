@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from sslkit import Backbone, ConfigPath, PluginConfig, hookimpl, load_timm_weights, load_weights
-from sslkit.errors import ConfigError, did_you_mean
+from sslkit.errors import ConfigError, abbreviate, did_you_mean, listed, shown
 
 _RESERVED = frozenset(
     {
@@ -29,6 +29,9 @@ _RESERVED = frozenset(
         "pretrained_cfg_overlay",
     }
 )
+
+_MOST = 10_000
+"""What a whole number among the options may be: a network of a million blocks takes hours to be refused by memory."""
 
 
 class TimmConfig(PluginConfig):
@@ -53,6 +56,9 @@ class TimmConfig(PluginConfig):
             raise ValueError(
                 f"{', '.join(taken)} cannot be given here: the toolkit decides on {', '.join(sorted(_RESERVED))}"
             )
+        for name, value in options.items():
+            if isinstance(value, int) and abs(value) > _MOST:
+                raise ValueError(f"{shown(name)} is {value:,}; no network has such a size: give up to {_MOST:,}")
         return options
 
 
@@ -75,7 +81,7 @@ class Timm(Backbone[TimmConfig]):
         super().__init__(config)
         if not timm.is_model(config.model):
             raise ConfigError(
-                f"backbone.model: timm {timm.__version__} has no model {config.model!r}"
+                f"backbone.model: timm {timm.__version__} has no model {shown(config.model)}"
                 f"{did_you_mean(config.model, timm.list_models()) or '.'} See timm.list_models()."
             )
         published = self._published_config()
@@ -108,7 +114,7 @@ class Timm(Backbone[TimmConfig]):
                 h = network.forward_head(features, pre_logits=True)
         except Exception as error:  # a model refuses a size by whatever its layers raise: RuntimeError, AssertionError
             hint = f"; give options = {{img_size = {image_size}}}" if network.pretrained_cfg["fixed_input_size"] else ""
-            return f"{self.config.model} cannot take images of {image_size} px: {error}{hint}"
+            return f"{self.config.model} cannot take images of {image_size} px: {abbreviate(str(error), 300)}{hint}"
         if h.shape != (1, width):
             return f"{self.config.model} gives representations {tuple(h.shape[1:])}, not ({width},); see its options"
         return None
@@ -120,8 +126,8 @@ class Timm(Backbone[TimmConfig]):
             architecture, _, tag = self.config.model.partition(".")
             tagged = timm.list_pretrained(f"{architecture}.*")
             raise ConfigError(
-                f"backbone.model: timm has no weights {tag!r} of {architecture!r}"
-                f"{did_you_mean(self.config.model, tagged) or '.'} Accepted: {', '.join([architecture, *tagged])}."
+                f"backbone.model: timm has no weights {shown(tag)} of {architecture!r}"
+                f"{did_you_mean(self.config.model, tagged) or '.'} Accepted: {listed([architecture, *tagged])}."
             ) from error
 
     def _outline(self) -> Any:
@@ -129,9 +135,10 @@ class Timm(Backbone[TimmConfig]):
         try:
             with torch.device("meta"):
                 return timm.create_model(self.config.model, num_classes=0, **self.config.options)
-        except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        except Exception as error:  # whatever the layers of some model raise for an argument that they cannot use
             raise ConfigError(
-                f"backbone.options: timm cannot build {self.config.model!r} with {self.config.options}: {error}"
+                f"backbone.options: timm cannot build {self.config.model!r} with {shown(self.config.options)}: "
+                f"{type(error).__name__}: {abbreviate(str(error), 300)}"
             ) from error
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+
+from sslkit.errors import abbreviate, shown
+from sslkit.files import absolute
 
 
 class PluginConfig(BaseModel):
@@ -26,14 +29,20 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
     if root is None:
         return path
     try:
-        resolved = (Path(root) / path.expanduser()).resolve()
+        resolved = absolute(Path(root) / path.expanduser())
         str(resolved).encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{str(resolved)!a} is not UTF-8 text, which no TOML can hold; rename the folder") from None
-    except (OSError, RuntimeError) as error:  # nobody's home folder, or links in a circle
-        raise ValueError(f"{str(path)!r} leads nowhere: {error}") from None
+        raise ValueError(f"{str(path)!a} is not UTF-8 text, which no TOML can hold; rename the folder") from None
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{shown(str(path))} leads nowhere: {abbreviate(str(error))}") from None
     return resolved
 
 
-ConfigPath = Annotated[Path, AfterValidator(_resolve)]
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("a path is empty; leave the key out, or write '.' for the folder of the TOML file")
+    return value
+
+
+ConfigPath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_resolve)]
 """A path in a configuration; a relative one is relative to the TOML file's folder."""

@@ -11,8 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from sslkit.config.messages import describe_validation_error
+from sslkit.config.plain import to_plain
 from sslkit.config.schema import RunConfig
-from sslkit.errors import ConfigError
+from sslkit.errors import ConfigError, abbreviate, shown
+
+MOST_BYTES = 2**20
+"""Of a TOML file: a whole study takes a few thousand, and a device or an image given by mistake has no end."""
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
@@ -34,11 +38,11 @@ def parse_config(data: Mapping[str, Any], *, root: Path, overrides: Iterable[str
     Raises:
         ConfigError: if a key, type or value is wrong.
     """
-    tables = json.loads(json.dumps(data, default=str))
+    tables = to_plain(data)
     for override in overrides:
         _apply(tables, override)
     try:
-        config = RunConfig.model_validate_json(json.dumps(tables), context={"root": root.resolve()})
+        config = RunConfig.model_validate_json(json.dumps(to_plain(tables)), context={"root": root.resolve()})
     except ValidationError as error:
         raise ConfigError(describe_validation_error(error, RunConfig)) from None
     config._root = root.resolve()
@@ -52,25 +56,29 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: if it cannot be read, or is no TOML.
     """
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ConfigError(f"{path} has more than {MOST_BYTES:,} bytes, so it is no configuration; give a TOML file")
+        return tomllib.loads(content.decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"no configuration at {path}; give the path of a TOML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as a TOML file: {error}") from None
     except (ValueError, RecursionError) as error:  # beside a TOMLDecodeError, a number or a nesting beyond all measure
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+        raise ConfigError(f"{path} is not valid TOML: {abbreviate(str(error), 300)}") from None
 
 
 def _apply(tables: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise ConfigError(f"--set {override!r} is not KEY=VALUE, such as --set pretraining.epochs=20")
+        raise ConfigError(f"--set {shown(override)} is not KEY=VALUE, such as --set pretraining.epochs=20")
     table: Any = tables
     for depth, part in enumerate(parts[:-1]):
         table = table.setdefault(part, {}) if isinstance(table, dict) else table
         if not isinstance(table, dict):
-            raise ConfigError(f"--set {override!r}: {'.'.join(parts[: depth + 1])} is not a table")
+            raise ConfigError(f"--set {shown(override)}: {'.'.join(parts[: depth + 1])} is not a table")
     table[parts[-1]] = _value(text.strip())
 
 
@@ -79,4 +87,4 @@ def _value(text: str) -> Any:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
-    return json.loads(json.dumps(parsed["value"], default=str)) if list(parsed) == ["value"] else text
+    return parsed["value"] if list(parsed) == ["value"] else text

@@ -7,7 +7,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from sslkit.errors import did_you_mean
+from sslkit.config.plain import key_path
+from sslkit.errors import abbreviate, did_you_mean, listed, shown
+
+MOST_MISTAKES = 20
+"""That are described; a file of another program has thousands."""
 
 
 def describe_validation_error(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
@@ -19,23 +23,28 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel], pr
         prefix: path of the table in the configuration, such as ``"pretext"``.
     """
     mistakes: dict[str, list[tuple[str, str]]] = {}
+    omitted = ""
     for item in error.errors(include_url=False):
         if item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]:
             continue  # pydantic counts what is right of a list; what is wrong in it has a line of its own
-        path = ".".join(part for part in (prefix, *_locate(model, item["loc"])[0]) if part)
-        mistakes.setdefault(path or "configuration", []).append(_describe(dict(item), model))
-    return "\n".join(
+        path = key_path((*([prefix] if prefix else []), *_locate(model, item["loc"])[0]))
+        if path not in mistakes and len(mistakes) == MOST_MISTAKES:
+            omitted = f"\nAnd more: {error.error_count()} problems in all; mend these first."
+            break
+        mistakes.setdefault(path, []).append(_describe(dict(item), model))
+    lines = (
         # Where a key accepts several types, pydantic says of each why it is not that one.
         f"{path}: {', or '.join(dict.fromkeys(problem for problem, _ in found))}{found[-1][1]}"
         for path, found in mistakes.items()
     )
+    return "\n".join(lines) + omitted
 
 
 def _describe(item: dict[str, Any], model: type[BaseModel]) -> tuple[str, str]:
     """Return what is wrong, and the end of the line."""
     location = item["loc"]
     given = item["input"]
-    given = f"a table with {', '.join(map(str, given)) or 'no keys'}" if isinstance(given, dict) else repr(given)
+    given = f"a table with {listed(given) or 'no keys'}" if isinstance(given, dict) else shown(given)
     match item["type"]:
         case "extra_forbidden":
             table = _model_in(_locate(model, location[:-1])[1])
@@ -45,9 +54,7 @@ def _describe(item: dict[str, Any], model: type[BaseModel]) -> tuple[str, str]:
         case "missing":
             return "is required and missing", "."
         case "value_error" | "assertion_error":
-            return str(item["ctx"]["error"]), ""
-        case "json_invalid":
-            return f"cannot be used: {item['ctx']['error']}", "."
+            return abbreviate(str(item["ctx"]["error"]), 500), ""
         case "model_type" | "model_attributes_type" | "dict_type":
             return "should be a table", f"; given: {given}."
         case "too_short":

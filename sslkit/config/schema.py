@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PrivateAttr, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
 from sslkit.config.base import ConfigPath, PluginConfig
 from sslkit.config.card import CardConfig
+from sslkit.errors import shown
 
 Arm = Literal["pretrained", "scratch", "frozen", "knn", "imagenet"]
-Positive = Annotated[int, Field(ge=1)]
+# The upper ends are beyond any study: they tell a slip of the pen from a wish before it takes the machine down.
+Positive = Annotated[int, Field(ge=1, le=10_000_000)]
+BatchSize = Annotated[int, Field(ge=1, le=16_384)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
+MOST_CELLS = 100_000
 
 MAX_PIXELS = 100_000_000
 """The most pixels of an image, where nothing else is said: those of 10,000 by 10,000."""
@@ -39,7 +54,7 @@ class PluginTable(BaseModel):
 class ImagesConfig(PluginConfig):
     """How images are brought to one size and shape."""
 
-    size: Positive = Field(224, description="Side of the square images, in pixels.")
+    size: int = Field(224, ge=1, le=4096, description="Side of the square images, in pixels.")
     crop: Literal["fundus", "center", "none"] = Field(
         "center",
         description="'fundus': the retina, squared, the same circle of every image kept; 'center': the central "
@@ -62,7 +77,7 @@ class PretrainingConfig(PluginConfig):
     """How a pretext task trains the backbone."""
 
     epochs: Positive = Field(200, description="Passes over the images.")
-    batch_size: Positive = Field(32, description="Images a batch; a task may make several views of each.")
+    batch_size: BatchSize = Field(32, description="Images a batch; a task may make several views of each.")
     learning_rate: Rate = Field(1e-5, description="Peak of the learning rate, which then falls to zero by a cosine.")
     weight_decay: float = _WEIGHT_DECAY
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the updates over which the learning rate rises.")
@@ -102,14 +117,17 @@ class FinetuningConfig(PluginConfig):
 
     updates: Positive = Field(400, description="Updates in all; the same for every share of labels.")
     head_updates: int = Field(60, ge=0, validate_default=True, description="Of them, those that train the head alone.")
-    batch_size: Positive = Field(32, description="Images a batch, from an endless shuffled stream of the labels.")
+    batch_size: BatchSize = Field(32, description="Images a batch, from an endless shuffled stream of the labels.")
     learning_rate: Rate = Field(5e-5, description="Peak of the learning rate while the whole network is trained.")
     head_learning_rate: Rate = Field(1e-3, description="Peak of the learning rate while the head is trained alone.")
     weight_decay: float = _WEIGHT_DECAY
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of a phase's updates over which the learning rate rises.")
     augment: Literal["flips-turns", "flips", "none"] = Field("flips-turns", description="Augmentation of each batch.")
-    evaluations: Positive = Field(
-        10, description="Points of the convergence curve, the last at the end; nothing is chosen by them."
+    evaluations: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="Points of the convergence curve, the last at the end; nothing is chosen by them.",
     )
 
     @field_validator("head_updates")
@@ -139,8 +157,8 @@ class EvaluationConfig(PluginConfig):
     @field_validator("label_fractions", "arms")
     @classmethod
     def _unique(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        if repeated := sorted({value for value in values if values.count(value) > 1}):
-            raise ValueError(f"{repeated[0]!r} stands there twice; name each once")
+        if repeated := _repeated(values):
+            raise ValueError(f"{min(repeated)!r} stands there twice; name each once")
         return values
 
     @field_validator("label_fractions")
@@ -148,19 +166,32 @@ class EvaluationConfig(PluginConfig):
     def _in_order(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         return tuple(sorted(values))
 
+    @model_validator(mode="after")
+    def _few_enough(self) -> EvaluationConfig:
+        cells = len(self.label_fractions) * len(self.arms) * self.folds * self.repetitions
+        if cells > MOST_CELLS:
+            raise ValueError(
+                f"{len(self.label_fractions)} label_fractions, {len(self.arms)} arms, {self.folds} folds and "
+                f"{self.repetitions} repetitions make {cells:,} cells; lower one of them: a run has up to "
+                f"{MOST_CELLS:,}"
+            )
+        return self
+
 
 class ComputeConfig(PluginConfig):
     """Where and how it is computed; workers and executor never change a result."""
 
     device: str = Field(
         "auto",
-        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$",
         description="'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'; 'auto' takes an accelerator where there is one.",
     )
     precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         "auto", description="'auto': bf16 where the hardware has it, fp16 on older CUDA devices, else fp32."
     )
-    workers: Positive | Literal["auto"] = Field("auto", description="Jobs at a time; 'auto': one a core.")
+    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
+        "auto", description="Jobs at a time; 'auto': one a core."
+    )
     checkpoint_seconds: float = Field(
         30.0, ge=0, allow_inf_nan=False, description="Between checkpoints of a pretraining; what a crash costs at most."
     )
@@ -169,6 +200,10 @@ class ComputeConfig(PluginConfig):
         False,
         description="Put pretraining through torch.compile; 'sslkit bench --compile' tells whether it pays.",
     )
+
+
+def _repeated(values: Iterable[Hashable]) -> list[Any]:
+    return [value for value, count in Counter(values).items() if count > 1]
 
 
 def _as_list(value: Any) -> Any:
@@ -180,7 +215,8 @@ class RunConfig(PluginConfig):
 
     name: str = Field(
         "study",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$",
+        max_length=100,
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._ -]*[A-Za-z0-9_-])?$",
         description="Heads the report, and names the run directory where none is given.",
     )
     seed: int = Field(0, ge=0, description="Every draw of the run derives from it.")
@@ -204,7 +240,6 @@ class RunConfig(PluginConfig):
     @field_validator("pretext")
     @classmethod
     def _one_of_each(cls, tables: tuple[PluginTable, ...]) -> tuple[PluginTable, ...]:
-        names = [table.name for table in tables]
-        if repeated := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"the pretext task {repeated[0]!r} stands there twice; name each once")
+        if repeated := _repeated(table.name for table in tables):
+            raise ValueError(f"the pretext task {shown(repeated[0])} stands there twice; name each once")
         return tables

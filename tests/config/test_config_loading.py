@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from sslkit.config import RunConfig, load_config, parse_config, to_toml
 from sslkit.errors import ConfigError
 
+NAMING = "name: string should match pattern '^[A-Za-z0-9]([A-Za-z0-9._ -]*[A-Za-z0-9_-])?$'; given: "
+
 TOML = """\
 [dataset]
 name = "csv"
@@ -86,6 +88,14 @@ def test_a_file_that_is_no_toml(tmp_path: Path, content: str | bytes, message: s
     path = written(tmp_path, content)
     with pytest.raises(ConfigError, match=f"^{re.escape(str(path))} {message}"):
         load_config(path)
+
+
+def test_a_file_without_an_end() -> None:
+    with pytest.raises(
+        ConfigError,
+        match=exactly("/dev/zero has more than 1,048,576 bytes, so it is no configuration; give a TOML file"),
+    ):
+        load_config(Path("/dev/zero"))
 
 
 def test_a_date_is_a_text_to_the_toolkit() -> None:
@@ -197,8 +207,49 @@ def test_set_into_an_array_of_tables() -> None:
 
 
 def test_bytes_that_are_no_text() -> None:
-    with pytest.raises(ConfigError, match=r"^configuration: cannot be used: lone leading surrogate in hex escape"):
+    with pytest.raises(ConfigError, match=r"^name: '.udcff' is not Unicode text; write it in UTF-8$"):
         parse("name=\udcff")
+
+
+# What TOML cannot hold, or nothing can read
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 10**400}, "seed: a whole number of some 401 digits; accepted: -2**63 to 2**63 - 1"),
+        ({"seed": -(10**5000)}, "seed: a whole number of some 5001 digits; accepted: -2**63 to 2**63 - 1"),
+        (
+            {"backbone": {"name": "timm", "options": {"rates": [0.5, float("nan")]}}},
+            "backbone.options.rates.1: input should be a finite number; given: nan.",
+        ),
+        ({"card": {"a\ud800": 1}}, "card: 'a\\ud800' is not Unicode text; write it in UTF-8"),
+        ({"dataset": {3: 1}}, "dataset: the key 3 should be a text"),
+        ({"dataset": {"": {b"": 1}}}, "dataset.\"\": the key b'' should be a text"),
+        ({"dataset": {"table": b"a"}}, "dataset.table: TOML cannot hold a bytes; given: b'a'."),
+    ],
+)
+def test_a_value_that_toml_cannot_hold(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=exactly(message)):
+        parse(**changes)
+
+
+def test_a_nesting_that_nothing_reads(tmp_path: Path) -> None:
+    inner: dict[str, Any] = {"name": "csv"}
+    inner["again"] = inner
+    message = r"^dataset(\.again){15}\.name: is nested deeper than 16 tables or arrays; flatten it$"
+    with pytest.raises(ConfigError, match=message):
+        parse(dataset=inner)
+    dotted = ".".join("a" * 2000)
+    message = r"^a(\.a){16}: is nested deeper than 16 tables or arrays; flatten it$"
+    with pytest.raises(ConfigError, match=message):
+        parse(f"{dotted}=1")
+    with pytest.raises(ConfigError, match=message):
+        load_config(written(tmp_path, f"[{dotted}]\n"))
+
+
+def test_paths_in_place_of_texts() -> None:
+    assert parse(dataset={"name": "csv", "table": Path("a/b.csv")}).dataset.options == {"table": "a/b.csv"}
 
 
 # Mistakes
@@ -220,7 +271,10 @@ KEYS = "backbone, card, compute, dataset, evaluation, finetuning, head, images, 
         ({"pretraining": {"epochs": 3.0}}, "pretraining.epochs: input should be a valid integer; given: 3.0."),
         ({"compute": {"compile": 1}}, "compute.compile: input should be a valid boolean; given: 1."),
         ({"name": 3}, "name: input should be a valid string; given: 3."),
-        ({"name": "a/b"}, "name: string should match pattern '^[A-Za-z0-9][A-Za-z0-9._ -]*$'; given: 'a/b'."),
+        (
+            {"name": "a/b"},
+            NAMING + "'a/b'.",
+        ),
         ({"seed": -1}, "seed: input should be greater than or equal to 0; given: -1."),
         ({"images": {"size": 0}}, "images.size: input should be greater than or equal to 1; given: 0."),
         ({"pretraining": {"learning_rate": 0}}, "pretraining.learning_rate: input should be greater than 0; given: 0."),
@@ -232,7 +286,7 @@ KEYS = "backbone, card, compute, dataset, evaluation, finetuning, head, images, 
         ({"images": {"crop": "fundos"}}, "images.crop: input should be 'fundus', 'center' or 'none'; given: 'fundos'."),
         (
             {"compute": {"device": "gpu"}},
-            "compute.device: string should match pattern '^(auto|cpu|mps|cuda(:\\d+)?)$'; given: 'gpu'.",
+            "compute.device: string should match pattern '^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$'; given: 'gpu'.",
         ),
         (
             {"compute": {"workers": 0}},
@@ -286,6 +340,42 @@ KEYS = "backbone, card, compute, dataset, evaluation, finetuning, head, images, 
         (
             {"finetuning": {"updates": 10, "head_updates": 11}},
             "finetuning.head_updates: 11 head updates are more than the 10 updates in all; lower head_updates",
+        ),
+        (
+            {"name": "a "},
+            NAMING + "'a '.",
+        ),
+        (
+            {"name": ".."},
+            NAMING + "'..'.",
+        ),
+        (
+            {"name": "a" * 101},
+            f"name: string should have at most 100 characters; given: '{'a' * 101}'.",
+        ),
+        ({"images": {"size": 10**9}}, "images.size: input should be less than or equal to 4096; given: 1000000000."),
+        (
+            {"images": {"cache": ""}},
+            "images.cache: a path is empty; leave the key out, or write '.' for the folder of the TOML file",
+        ),
+        (
+            {"compute": {"workers": 10**9}},
+            "compute.workers: input should be less than or equal to 1024, or input should be 'auto'; "
+            "given: 1000000000.",
+        ),
+        (
+            {"compute": {"device": "cuda:" + "9" * 5000}},
+            "compute.device: string should match pattern '^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$'; "
+            f"given: 'cuda:{'9' * 74} ... {'9' * 39}'.",
+        ),
+        (
+            {"evaluation": {"folds": 10**9}},
+            "evaluation: 5 label_fractions, 2 arms, 1000000000 folds and 1 repetitions make 10,000,000,000 cells; "
+            "lower one of them: a run has up to 100,000",
+        ),
+        (
+            {"evaluation": {"label_fractions": [0.5] * 50_000}},
+            "evaluation.label_fractions: 0.5 stands there twice; name each once",
         ),
         (
             {"finetuning": {"updates": 10}},
@@ -355,21 +445,22 @@ JSON = st.recursive(
     max_leaves=8,
 )
 NAMES = st.sampled_from([*RunConfig.model_fields, "name", "epochs", "updates", "label_fractions", "arms", "workers"])
+TOML_INTEGERS = st.integers(-(2**63), 2**63 - 1)
 WRITABLE = st.text(st.characters(codec="utf-8"))
 VALID = st.fixed_dictionaries(
     {},
     optional={
         "name": st.just("a study"),
-        "seed": st.integers(0),
-        "dataset": st.dictionaries(WRITABLE, WRITABLE | st.floats(0, 1) | st.lists(st.integers()), max_size=3).map(
+        "seed": st.integers(0, 2**63 - 1),
+        "dataset": st.dictionaries(WRITABLE, WRITABLE | st.floats(0, 1) | st.lists(TOML_INTEGERS), max_size=3).map(
             lambda t: t | {"name": "csv"}
         ),
         "images": st.fixed_dictionaries(
-            {}, optional={"size": st.integers(1), "crop": st.sampled_from(["fundus", "none"])}
+            {}, optional={"size": st.integers(1, 4096), "crop": st.sampled_from(["fundus", "none"])}
         ),
         "pretraining": st.fixed_dictionaries({"learning_rate": st.floats(1e-9, 1)}),
         "evaluation": st.fixed_dictionaries({"label_fractions": st.lists(st.floats(1e-3, 1), min_size=1, unique=True)}),
-        "compute": st.fixed_dictionaries({"workers": st.just("auto") | st.integers(1)}),
+        "compute": st.fixed_dictionaries({"workers": st.just("auto") | st.integers(1, 1024)}),
     },
 )
 LIKELY = st.dictionaries(NAMES, JSON | st.dictionaries(NAMES | st.text(), JSON, max_size=4), max_size=5)

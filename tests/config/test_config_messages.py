@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
 import pytest
@@ -104,3 +105,32 @@ def test_without_a_prefix_the_path_stands_alone() -> None:
     assert described('{"parts": [{"name": "a"}], "extra": {"name": "a"}}', prefix="") == (
         "configuration: parts and extra exclude each other"
     )
+
+
+def test_what_is_quoted_is_short_and_obeyed_by_no_terminal() -> None:
+    assert described(json.dumps({"parts": "\x1b[2J" * 100})) == (
+        "pretext.parts: input should be a valid array; given: '"
+        + r"\x1b[2J" * 11
+        + r"\x ... b[2J"
+        + r"\x1b[2J" * 5
+        + "'."
+    )
+    assert described(json.dumps({"\x1b[2J\n" * 40: 1, "": 1})) == (
+        "pretext."
+        + r"\x1b[2J\n" * 4
+        + r"\x1b ... "
+        + r"\n\x1b[2J\n\x1b[2J\n: unknown key. Accepted here: angles, by_name, either, extra, file, parts, tau."
+        + '\npretext."": unknown key. Accepted here: angles, by_name, either, extra, file, parts, tau.'
+    )
+    table = {"\x1b": 1, **{f"key{number}": 1 for number in range(50)}}
+    keys = ", ".join([r"\x1b", *(f"key{number}" for number in range(39))])
+    assert described(json.dumps({"parts": [{"name": table}]})) == (
+        f"pretext.parts.0.name: input should be a valid string; given: a table with {keys}, ... (51 in all)."
+    )
+
+
+def test_of_thousands_of_mistakes_the_first_are_told() -> None:
+    lines = described(json.dumps({f"key{number}": 1 for number in range(5000)})).splitlines()
+    assert len(lines) == 21
+    assert lines[19].startswith("pretext.key19: unknown key")
+    assert lines[20] == "And more: 5000 problems in all; mend these first."

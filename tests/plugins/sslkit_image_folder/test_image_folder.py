@@ -126,6 +126,9 @@ def test_a_file_name_without_a_group_is_refused(tmp_path: Path) -> None:
     [
         ("(", r"'\(' is not a regular expression: missing \)"),
         (r"\d+", "has 0 groups; put one pair of parentheses around the patient's name"),
+        ("(a){99999999999999}", "is not a regular expression: the repetition number is too large"),
+        ("(" * 5000, r"'\(+ \.\.\. \(+' is not a regular expression: "),
+        ("([[a])", "is not a regular expression: Possible nested set at position 2"),
         (r"(\d)(\d)", "has 2 groups; put one pair of parentheses"),
     ],
 )

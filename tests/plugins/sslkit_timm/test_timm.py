@@ -104,6 +104,26 @@ class TestConfig:
         with pytest.raises(ConfigError, match=r"timm cannot build 'resnet18' with \{'patches': 3\}: .*'patches'"):
             backbone(options={"patches": 3})
 
+    @pytest.mark.parametrize(
+        ("options", "error"),
+        [
+            ({"block": 3}, "AttributeError: 'int' object has no attribute 'expansion'"),
+            ({"act_layer": "nope"}, "KeyError: 'nope'"),
+            ({"layers": "x" * 1000}, "TypeError: unsupported operand"),
+        ],
+    )
+    def test_refuses_options_whatever_the_model_makes_of_them(self, options, error):
+        with pytest.raises(
+            ConfigError, match=r"^backbone\.options: timm cannot build 'resnet18' with \{.*\}: "
+        ) as caught:
+            backbone(options=options)
+        assert error in str(caught.value)
+        assert len(str(caught.value)) < 500
+
+    def test_refuses_a_number_that_no_network_has(self):
+        with pytest.raises(ValueError, match="'depth' is 1,000,000; no network has such a size: give up to 10,000"):
+            TimmConfig(model="vit_tiny_patch16_224", options={"depth": 10**6})
+
     def test_refuses_options_that_the_toolkit_decides_on(self):
         with pytest.raises(ValueError, match="num_classes, pretrained cannot be given here"):
             TimmConfig(model="resnet18", options={"pretrained": True, "num_classes": 3, "drop_rate": 0.1})
