@@ -17,7 +17,7 @@ from typing import ClassVar
 from pydantic import field_validator
 
 from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl, read_table
-from sslkit.errors import DataError, shown
+from sslkit.errors import DataError, listed, shown
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 """What is tried, in lower and upper case, where a table names images without their extensions."""
@@ -88,9 +88,10 @@ class Csv(Dataset[CsvConfig]):
             image = posixpath.normpath(image)
             first, before = rows.setdefault(path, (line, label))
             if first != line:
-                conflict = f", with the label {before!r} there and {label!r} here" if label != before else ""
+                labels = f"the label {shown(before)} there and {shown(label)} here"
+                conflict = f", with {labels}" if label != before else ""
                 raise DataError(
-                    f"{table}, line {line}: the image {image!r} stands in line {first} already{conflict}; "
+                    f"{table}, line {line}: the image {shown(image)} stands in line {first} already{conflict}; "
                     "keep one of the rows"
                 )
             source = f"{table.name}, line {line}"
@@ -131,7 +132,9 @@ class _Finder:
         """Return the path of an image, whether or not it exists."""
         relative = posixpath.normpath(name)
         if relative == ".." or relative.startswith("../"):
-            raise DataError(f"{self._table}, line {line}: {name!r} leaves the images folder {self._root}; set images")
+            raise DataError(
+                f"{self._table}, line {line}: {shown(name)} leaves the images folder {self._root}; set images"
+            )
         path = os.path.join(self._root, relative)
         if self._extension and not path.lower().endswith(self._extension.lower()):
             path += self._extension
@@ -141,11 +144,11 @@ class _Finder:
             return path
         found = [] if self._extension else [path + ending for ending in self._endings if file + ending in files]
         if len(found) > 1:
-            names = ", ".join(os.path.basename(candidate) for candidate in found)
-            raise DataError(f"{self._table}, line {line}: {name!r} may be any of {names}; set extension")
+            names = listed(os.path.basename(candidate) for candidate in found)
+            raise DataError(f"{self._table}, line {line}: {shown(name)} may be any of {names}; set extension")
         # The listing decides but for file systems that ignore case, or write accents in their own way.
         if not found and not _is_there(path):
-            self._missing.append(f"{name!r} (line {line})")
+            self._missing.append(f"{shown(name)} (line {line})")
         return found[0] if found else path
 
     def refuse_missing(self, total: int) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sslkit.errors import DataError, did_you_mean
+from sslkit.errors import DataError, did_you_mean, listed, shown
 
 
 def read_table(
@@ -57,7 +57,7 @@ def read_table(
                     f"quote cells that hold {delimiter!r}, which was taken to part them"
                 )
             if not cells[places[0]]:
-                raise DataError(f"{table}, line {start}: the cell of column {header[places[0]]!r} is blank")
+                raise DataError(f"{table}, line {start}: the cell of column {shown(header[places[0]])} is blank")
             rows += 1
             yield start, [cells[place] for place in places]
     except csv.Error as error:
@@ -81,10 +81,14 @@ def _read_text(table: Path) -> str:
     if data.startswith(b"PK\x03\x04"):
         raise DataError(f"{table} is a spreadsheet or zip file, not text; save it as CSV in UTF-8")
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{table}, line {line}: not UTF-8 text; save it as CSV in UTF-8") from None
+    if (null := text.find("\0")) >= 0:  # which neither a name of a file nor a label may hold
+        line = text.count("\n", 0, null) + 1
+        raise DataError(f"{table}, line {line}: a null character, which no text holds; save it as CSV in UTF-8")
+    return text
 
 
 def _sniff_delimiter(text: str) -> str:
@@ -98,8 +102,8 @@ def _place(table: Path, header: Sequence[str], option: str, name: str | None) ->
     if header.count(name) == 1:
         return header.index(name)
     if name in header:
-        raise DataError(f"{table} has {header.count(name)} columns {name!r} ({option}); rename all but one")
+        raise DataError(f"{table} has {header.count(name)} columns {shown(name)} ({option}); rename all but one")
     raise DataError(
-        f"{table} has no column {name!r} ({option}){did_you_mean(name, header)}; "
-        f"its columns: {', '.join(column for column in header if column)}. Set {option} to one of them"
+        f"{table} has no column {shown(name)} ({option}){did_you_mean(name, header)}; "
+        f"its columns: {listed(column for column in header if column)}. Set {option} to one of them"
     )

@@ -47,6 +47,7 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
         ('uid,label\n1,"2\n', "line 2: not a valid table: unexpected end of data; look for a stray quote"),
         ("uid,label\n1,2\n".encode("utf-16"), "is UTF-16 text; save it as CSV in UTF-8"),
         (b"PK\x03\x04rest", "is a spreadsheet or zip file, not text; save it as CSV in UTF-8"),
+        ("uid,label\n1,2\n1,\0\n", "line 3: a null character, which no text holds; save it as CSV in UTF-8"),
         ("uid,label\n1,mäßig\n".encode("latin-1"), "line 2: not UTF-8 text; save it as CSV in UTF-8"),
     ],
 )
@@ -72,6 +73,17 @@ def test_messages_quote_no_cell(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_labels(table(tmp_path, "uid,label\n1,2\nSECRET,2,3\n"), "uid", "label")
     assert "SECRET" not in str(caught.value)
+
+
+def test_messages_on_a_header_are_short_and_obeyed_by_no_terminal(tmp_path: Path) -> None:
+    header = ",".join(["\x1b[2J", "lable\x07" * 100, *map(str, range(100))])
+    with pytest.raises(DataError) as caught:
+        list(read_table(table(tmp_path, f"{header}\n"), {"label_column": "\x1b[2Jlabel"}))
+    message = str(caught.value)
+    assert r"labels.csv has no column '\x1b[2Jlabel' (label_column); " in message
+    assert r"; its columns: \x1b[2J, lable\x07lable" in message
+    assert message.endswith("36, 37, ... (102 in all). Set label_column to one of them")
+    assert message.isprintable()
 
 
 def test_a_given_delimiter_is_used(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_options_of_the_plugins_are_in_the_configuration_reference(plugin: Any) 
 
 def test_reference_shows_bounds_choices_and_defaults() -> None:
     finetuning, images = HOOKS.render("table", "finetuning"), HOOKS.render("table", "images")
-    assert "| `updates` | whole number, at least 1 | `400` |" in finetuning
+    assert "| `updates` | whole number, at least 1, at most 10000000 | `400` |" in finetuning
     assert '| `on_unreadable` | `"stop"`, `"skip"` | `"stop"` |' in images
     assert "| `table` | path | *required* |" in HOOKS.render("plugins", "dataset")
 
