@@ -30,8 +30,8 @@ _RESERVED = frozenset(
     }
 )
 
-_MOST = 10_000
-"""What a whole number among the options may be: a network of a million blocks takes hours to be refused by memory."""
+_MOST = 4096
+"""Of whole numbers among the options: no image has a longer side, and a million blocks would take hours to fail."""
 
 
 class TimmConfig(PluginConfig):

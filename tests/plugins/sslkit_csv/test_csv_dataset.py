@@ -184,6 +184,8 @@ def test_a_missing_table_or_folder(folder: Path) -> None:
     (folder / "labels.csv").write_text("image,label\na.png,1\n")
     with pytest.raises(DataError, match=r"no table at .*label\.csv; did you mean 'labels\.csv'"):
         Csv(CsvConfig(table=folder / "label.csv")).records()
+    with pytest.raises(DataError, match=r"no table at .*/nowhere/labels\.csv$"):
+        Csv(CsvConfig(table=folder / "nowhere" / "labels.csv")).records()
     with pytest.raises(DataError, match=r"the images folder .*imgs does not exist; set images to the folder"):
         Csv(CsvConfig(table=folder / "labels.csv", images=folder / "imgs")).records()
     with pytest.raises(DataError, match=r"the table .* cannot be read: "):
