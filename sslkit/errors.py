@@ -147,4 +147,6 @@ def listed(names: Iterable[str], most: int = 40) -> str:
     """
     names = list(names)
     texts = [abbreviate(legible(name), 60) for name in names[:most]]
-    return ", ".join([*texts, *([f"... ({len(names)} in all)"] if len(names) > most else [])])
+    while sum(map(len, texts)) > 1000:
+        texts.pop()
+    return ", ".join([*texts, *([f"... ({len(names)} in all)"] if len(names) > len(texts) else [])])

@@ -52,6 +52,7 @@ def test_what_is_long_is_told_by_its_ends() -> None:
     assert abbreviate("a" * 100 + "b" * 100) == f"{'a' * 80} ... {'b' * 40}"
     assert shown(["\x1b[2J\n"]) == r"['\x1b[2J\n']"
     assert listed(["a", "b\n", "c" * 99]) == rf"a, b\n, {'c' * 40} ... {'c' * 20}"
+    assert listed(["c" * 100] * 100) == ", ".join([f"{'c' * 40} ... {'c' * 20}"] * 15) + ", ... (100 in all)"
     assert listed("abc", most=3) == "a, b, c"
     assert listed("abcd", most=3) == "a, b, c, ... (4 in all)"
     assert did_you_mean("image", ["image\x1b"]) == r"; did you mean 'image\x1b'?"

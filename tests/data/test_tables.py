@@ -84,6 +84,9 @@ def test_messages_on_a_header_are_short_and_obeyed_by_no_terminal(tmp_path: Path
     assert r"; its columns: \x1b[2J, lable\x07lable" in message
     assert message.endswith("36, 37, ... (102 in all). Set label_column to one of them")
     assert message.isprintable()
+    with pytest.raises(DataError, match=r"of them$") as caught:
+        list(read_table(table(tmp_path, ",".join(["\x08\x15" * 50] * 45)), {"label_column": "label"}))
+    assert len(str(caught.value)) < 1500
 
 
 def test_a_given_delimiter_is_used(tmp_path: Path) -> None:
