@@ -63,8 +63,9 @@ class ImagesConfig(PluginConfig):
     on_unreadable: Literal["stop", "skip"] = Field(
         "stop", description="'skip': go on without the images that cannot be read, and say which."
     )
-    max_pixels: Positive = Field(
+    max_pixels: int = Field(
         MAX_PIXELS,
+        ge=1,
         description="The most pixels of an image as stored; a larger one counts as unreadable, before it is decoded.",
     )
     cache: ConfigPath | None = Field(
