@@ -82,6 +82,7 @@ def fuzz(target: str, seconds: int, folder: Path) -> Findings:
 def _fuzz_here(target: str, options: list[str]) -> NoReturn:
     import atheris
 
+    sys.path.append(str(Path(__file__).parents[1]))
     with atheris.instrument_imports(include=_INSTRUMENTED):
         module = importlib.import_module(f"{target}_target")
     corpus = Path(options[0])
