@@ -30,11 +30,12 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
         return path
     try:
         resolved = absolute(Path(root) / path.expanduser())
-        str(resolved).encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{str(path)!a} is not UTF-8 text, which no TOML can hold; rename the folder") from None
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{shown(str(path))} leads nowhere: {abbreviate(str(error))}") from None
+    try:
+        str(resolved).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{str(resolved)!a} is not UTF-8 text, which no TOML can hold; rename the folder") from None
     return resolved
 
 
