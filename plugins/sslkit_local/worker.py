@@ -84,7 +84,7 @@ class Worker:
         code = self.process.exitcode or 0
         if code < 0:
             name = signal.Signals(-code).name
-            cause = {"SIGKILL": " (out of memory?)", "SIGBUS": " (disk full?)"}.get(name, "")
+            cause = {"SIGKILL": " (out of memory?)", "SIGBUS": " (disk full, or a file cut short?)"}.get(name, "")
             return f"its process was killed by {name}{cause}"
         return f"its process ended with status {code} before its result stood"
 

@@ -173,8 +173,11 @@ def kept_bench(study: Study, compute: Compute) -> Bench | None:
     path = _kept_path(study, compute)
     if not path.exists():
         return None
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    return Bench(**{name: kept[name] for name in Bench.__annotations__})
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return Bench(**{name: kept[name] for name in Bench.__annotations__})
+    except (ValueError, KeyError, TypeError):  # damaged: it is measured anew
+        return None
 
 
 def _kept_path(study: Study, compute: Compute) -> Path:
