@@ -8,8 +8,10 @@ its line number.
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +20,8 @@ from pydantic import field_validator
 
 from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl, read_table
 from sslkit.errors import DataError, listed, shown
+
+_DRIVE = re.compile("[A-Za-z]:/")
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 """What is tried, in lower and upper case, where a table names images without their extensions."""
@@ -126,16 +130,12 @@ class _Finder:
         self._table, self._root, self._extension = table, str(root), extension
         self._endings = [ending for known in EXTENSIONS for ending in (known, known.upper())]
         self._files = dict[str, set[str]]()
+        self._resolved = functools.cache(os.path.realpath)
         self._missing = list[str]()
 
     def find(self, name: str, line: int) -> str:
         """Return the path of an image, whether or not it exists."""
-        relative = posixpath.normpath(name)
-        if relative == ".." or relative.startswith("../"):
-            raise DataError(
-                f"{self._table}, line {line}: {shown(name)} leaves the images folder {self._root}; set images"
-            )
-        path = os.path.join(self._root, relative)
+        path = self._below_root(name, line)
         if self._extension and not path.lower().endswith(self._extension.lower()):
             path += self._extension
         folder, file = os.path.split(path)
@@ -150,6 +150,28 @@ class _Finder:
         if not found and not _is_there(path):
             self._missing.append(f"{shown(name)} (line {line})")
         return found[0] if found else path
+
+    def _below_root(self, name: str, line: int) -> str:
+        """Return where a name leads; a table is data, and only the configuration may point outside the images folder.
+
+        Links within the folder are followed, wherever they lead: who made the folder made them.
+        """
+        path = os.path.join(self._root, os.path.normpath(name))
+        foreign = _DRIVE.match(name) and not os.path.isabs(name)  # a drive of another system
+        if "\0" in name or foreign or not (self._is_below(path) or self._is_below_by_a_link(path)):
+            raise DataError(
+                f"{self._table}, line {line}: {shown(name)} leaves the images folder {self._root}; set images to a folder "
+                "that holds all of the table's images"
+            )
+        return path
+
+    def _is_below(self, path: str) -> bool:
+        return os.path.abspath(path).startswith(os.path.join(os.path.abspath(self._root), ""))
+
+    def _is_below_by_a_link(self, path: str) -> bool:
+        """Tell whether an absolute path comes to the images folder by a link: a configuration's paths are resolved."""
+        folder, file = os.path.split(path)
+        return os.path.isabs(folder) and self._is_below(os.path.join(self._resolved(folder), file))
 
     def refuse_missing(self, total: int) -> None:
         """Raise if any image that was asked for does not exist."""

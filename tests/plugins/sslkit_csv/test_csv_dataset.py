@@ -77,11 +77,60 @@ def test_windows_paths_and_detours(folder: Path) -> None:
     assert [record.path for record in records] == [folder / "img/d.png", folder / "a.png"]
 
 
-def test_absolute_paths_and_another_root(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_an_absolute_path_must_lie_in_the_images_folder(folder: Path) -> None:
+    records = dataset(folder, f"image,label\n{folder}/a.png,1\n{folder}/img/../b.png,0\n").records()
+    assert [record.path for record in records] == [folder / "a.png", folder / "b.png"]
+    with pytest.raises(
+        DataError, match=r"line 2: '.*/a\.png' leaves the images folder .*img; set images to a folder that"
+    ):
+        dataset(folder, f"image,label\n{folder}/a.png,1\n", images=folder / "img").records()
+
+
+def test_the_configuration_may_name_a_folder_that_holds_them_all(folder: Path, tmp_path_factory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "e.png").touch()
-    records = dataset(folder, f"image,label\nd.png,1\n{elsewhere}/e.png,0\n", images=folder / "img").records()
-    assert [record.path for record in records] == [folder / "img/d.png", elsewhere / "e.png"]
+    records = dataset(folder, f"image,label\n{folder}/a.png,1\n{elsewhere}/e.png,0\n", images=Path("/")).records()
+    assert [record.path for record in records] == [folder / "a.png", elsewhere / "e.png"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("/etc/passwd", "//server/share/a.png", "\\\\server\\share\\a.png", "C:\\scans\\a.png", "c:/a.png"),
+        *("..", "../a.png", "img/../../a.png", "/proc/self/environ", "a.png\0.jpg", ".", "img/.."),
+    ],
+)
+def test_a_name_that_leads_out_of_the_images_folder_is_refused(folder: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"labels\.csv, line 2: .* leaves the images folder"):
+        dataset(folder, f"image,label\n{name},1\n").records()
+
+
+def test_an_absolute_path_may_come_by_a_link_to_the_images_folder(folder: Path, tmp_path_factory) -> None:
+    link = tmp_path_factory.mktemp("home") / "study"
+    link.symlink_to(folder)
+    records = dataset(folder, f"image,label\n{link}/a.png,1\n").records()
+    assert [record.path for record in records] == [link / "a.png"]
+
+
+def test_links_within_the_images_folder_are_followed(folder: Path, tmp_path_factory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "e.png").touch()
+    (folder / "linked").symlink_to(elsewhere)
+    assert dataset(folder, "image,label\nlinked/e.png,1\n").records()[0].path == folder / "linked" / "e.png"
+
+
+def test_a_relative_images_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert dataset(folder, "image,label\n./a.png,1\n", images=Path()).records()[0].path == Path("a.png")
+    with pytest.raises(DataError, match="leaves the images folder"):
+        dataset(folder, "image,label\n../a.png,1\n", images=Path()).records()
+
+
+def test_a_folder_whose_name_begins_alike_is_another(folder: Path) -> None:
+    (folder / "img-private").mkdir()
+    (folder / "img-private" / "a.png").touch()
+    with pytest.raises(DataError, match="leaves the images folder"):
+        dataset(folder, f"image,label\n{folder}/img-private/a.png,1\n", images=folder / "img").records()
 
 
 def test_extensions_that_the_table_leaves_out(folder: Path) -> None:
