@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pluggy
 from pydantic import ValidationError
 
 from sslkit import hookspecs
+from sslkit.blame import Provenance, blame, watched
 from sslkit.config.base import PluginConfig
 from sslkit.config.messages import describe_validation_error
 from sslkit.errors import ConfigError, PluginError, did_you_mean, shown
@@ -24,6 +26,9 @@ ENTRY_POINT_GROUP = "sslkit"
 
 Kind = Literal["pretext-task", "backbone", "head", "dataset", "executor"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a plugin may be called: the name of a pretext task is that of a folder, too."""
 
 _HOOKS: dict[str, tuple[Kind, type[Plugin[Any]]]] = {
     "sslkit_pretext_tasks": ("pretext-task", PretextTask),
@@ -68,6 +73,12 @@ class PluginInfo:
         """The distribution and its version, for messages."""
         return f"{self.distribution} {self.version}"
 
+    @property
+    def provenance(self) -> Provenance:
+        """Who it is and where it comes from, for messages."""
+        kind = self.kind.replace("-", " ")
+        return Provenance(f"the {kind} {self.name!r} of {self.origin}", self.cls.__module__.partition(".")[0])
+
 
 @dataclass(frozen=True)
 class BrokenPlugin:
@@ -87,12 +98,20 @@ class Registry:
         plugins: every usable plugin, by kind and name.
         broken: what was set aside, and why.
         hooks: pluggy's relay, on which a run calls its observers.
+        modules: where each module on that relay comes from, by its name there.
     """
 
-    def __init__(self, plugins: Iterable[PluginInfo], broken: Iterable[BrokenPlugin], hooks: Any) -> None:
+    def __init__(
+        self,
+        plugins: Iterable[PluginInfo],
+        broken: Iterable[BrokenPlugin],
+        hooks: Any,
+        modules: Mapping[str, Provenance],
+    ) -> None:
         self.plugins = tuple(sorted(plugins, key=lambda plugin: (KINDS.index(plugin.kind), plugin.name)))
         self.broken = tuple(broken)
         self.hooks = hooks
+        self.modules = modules
 
     def names(self, kind: Kind) -> list[str]:
         """Return the names of the installed plugins of one kind."""
@@ -141,12 +160,13 @@ class Registry:
             key: the table's path in the configuration, for messages.
 
         Raises:
-            PluginError: if there is no such plugin.
+            PluginError: if there is no such plugin, or its validation fails in another way than by refusing a value.
             ConfigError: if its options are wrong.
         """
         info = self.find(kind, name)
         try:
-            return info, info.cls.Config.model_validate_json(json.dumps(options), context={"root": root})
+            with blame(info.provenance, "the validation of its options", contract=(ValidationError,)):
+                return info, info.cls.Config.model_validate_json(json.dumps(options), context={"root": root})
         except ValidationError as error:
             raise ConfigError(describe_validation_error(error, info.cls.Config, prefix=key)) from None
 
@@ -161,14 +181,19 @@ def build_registry(entry_points: Iterable[EntryPoint] | None = None) -> Registry
     manager.add_hookspecs(hookspecs)
     plugins: list[PluginInfo] = []
     broken: list[BrokenPlugin] = []
+    modules: dict[str, Provenance] = {}
     found = metadata.entry_points(group=ENTRY_POINT_GROUP) if entry_points is None else entry_points
     for entry_point in sorted(found, key=lambda entry: (_distribution(entry), entry.name)):
-        _load(entry_point, manager, plugins, broken)
-    return Registry(plugins, broken, manager.hook)
+        _load(entry_point, manager, plugins, broken, modules)
+    return Registry(plugins, broken, manager.hook, modules)
 
 
 def _load(
-    entry_point: EntryPoint, manager: pluggy.PluginManager, plugins: list[PluginInfo], broken: list[BrokenPlugin]
+    entry_point: EntryPoint,
+    manager: pluggy.PluginManager,
+    plugins: list[PluginInfo],
+    broken: list[BrokenPlugin],
+    modules: dict[str, Provenance],
 ) -> None:
     distribution, version = _distribution(entry_point)
 
@@ -176,24 +201,31 @@ def _load(
         broken.append(BrokenPlugin(entry_point.name, distribution, version, reason, trace))
 
     name = f"{distribution}:{entry_point.name}"
+    described = f"the plugin {entry_point.name!r} of {distribution} {version}".rstrip()
+    owner = Provenance(described, entry_point.value.partition(":")[0].partition(".")[0])
     try:
-        module = entry_point.load()
+        with watched(owner, "its import"):
+            module = entry_point.load()
         manager.register(module, name=name)
         manager.check_pending()
-        offered = [
-            (kind, base, cls)
-            for hook, (kind, base) in _HOOKS.items()
-            for implementation in getattr(manager.hook, hook).get_hookimpls()
-            if implementation.plugin is module
-            for cls in implementation.function()
-        ]
-    except (Exception, SystemExit) as error:  # whatever a stranger's module raises is that plugin's alone
+        with watched(owner, "its hooks"):
+            offered = [
+                (kind, cls, _reason_to_refuse(cls, base))
+                for hook, (kind, base) in _HOOKS.items()
+                for implementation in getattr(manager.hook, hook).get_hookimpls()
+                if implementation.plugin is module
+                for cls in implementation.function()
+            ]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a stranger's module raises is that plugin's alone, an exit too
         if manager.has_plugin(name):
             manager.unregister(name=name)
         set_aside(f"{type(error).__name__}: {error}", traceback.format_exc())
         return
-    for kind, base, cls in offered:
-        if reason := _reason_to_refuse(cls, base):
+    modules[name] = owner
+    for kind, cls, reason in offered:
+        if reason:
             set_aside(reason)
         else:
             plugins.append(PluginInfo(kind, cls.name, cls, distribution, version))
@@ -204,6 +236,8 @@ def _reason_to_refuse(cls: object, base: type[Plugin[Any]]) -> str | None:
         return f"{cls!r} is not a subclass of sslkit.{base.__name__}"
     if not (isinstance(getattr(cls, "name", None), str) and cls.name):
         return f"{cls.__name__} has no name"
+    if not _NAME.fullmatch(cls.name):
+        return f"{cls.name!r} is no name: a plugin is called by letters, digits, dots, hyphens and underscores"
     if cls.api_version != API_VERSION:
         return f"{cls.name!r} speaks api_version {cls.api_version!r}; this sslkit speaks {API_VERSION}"
     if not (isinstance(cls.Config, type) and issubclass(cls.Config, PluginConfig)):

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import PIL
 from filelock import FileLock, Timeout
 
+from sslkit.blame import blame, refuse
 from sslkit.checksums import flaws, seal, successor
 from sslkit.config.schema import MAX_PIXELS
 from sslkit.data.cropping import crop_and_resize
@@ -229,7 +230,8 @@ def _fingerprints(dataset: Dataset[Any], records: Sequence[Record], workers: int
 
 def _fingerprint(dataset: Dataset[Any], record: Record) -> str:
     try:
-        return dataset.fingerprint(record)
+        with blame(dataset.provenance, "fingerprint()", contract=(DataError, OSError)):
+            return dataset.fingerprint(record)
     except (DataError, OSError) as error:
         return f"unreadable: {error}"
 
@@ -312,7 +314,7 @@ def _decode_chunk(
     unreadable: dict[int, _Failure] = {}
     for row, record in enumerate(records, start):
         try:
-            content = dataset.read(record)
+            content = _read(dataset, record)
             images[row], image, found = preprocessing.look(content)
             statistics[row] = list(found.values())
             headers[row] = (image.format, image.mode, image.bits)
@@ -323,6 +325,15 @@ def _decode_chunk(
     statistics.flush()
     headers.flush()
     return len(records), unreadable
+
+
+def _read(dataset: Dataset[Any], record: Record) -> bytes | npt.NDArray[np.uint8]:
+    with blame(dataset.provenance, "read()", contract=(DataError, OSError)):
+        content = dataset.read(record)
+    if not isinstance(content, bytes | np.ndarray):
+        wanted = "the bytes of an image file, or an array of pixels"
+        raise refuse(dataset.provenance, "read()", f"{type(content).__name__} for the image {record.id!r}", wanted)
+    return content
 
 
 def _read_index(path: Path) -> dict[int, _Failure]:

@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sslkit.blame import blame, refuse, watched
 from sslkit.errors import DataError
 from sslkit.interfaces import Dataset
 from sslkit.types import Record
@@ -76,7 +78,12 @@ def read_manifest(dataset: Dataset[Any], grade: Callable[[str | int], int], clas
     Raises:
         DataError: if there is no image, an id appears twice, or a label is none of the classes.
     """
-    records = tuple(dataset.records())
+    with watched(dataset.provenance, "records()"), blame(dataset.provenance, "records()"):
+        records = tuple(dataset.records())
+    for record in records:
+        if not _is_record(record):
+            wanted = "sslkit.Record with texts as id and group, a label that is a text or a whole number, and a Path"
+            raise refuse(dataset.provenance, "records()", f"{record!r} among its records", wanted)
     if not records:
         raise DataError(f"the data set {dataset.name!r} holds no image; check its path or table")
     seen: set[str] = set()
@@ -87,6 +94,16 @@ def read_manifest(dataset: Dataset[Any], grade: Callable[[str | int], int], clas
             )
         seen.add(record.id)
     return _assemble(records, _grades(records, grade, class_names), np.arange(len(records)))
+
+
+def _is_record(value: object) -> bool:
+    return (
+        isinstance(value, Record)
+        and isinstance(value.id, str)
+        and isinstance(value.path, Path | None)
+        and isinstance(value.label, str | int | None)
+        and isinstance(value.group, str | None)
+    )
 
 
 def fits_tables(name: str) -> bool:

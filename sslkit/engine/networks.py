@@ -12,12 +12,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from sslkit.blame import Provenance, blame, refuse
 from sslkit.data.normalization import normalize
 from sslkit.engine.precision import Compute
 from sslkit.errors import TrainingDivergedError
 from sslkit.interfaces import Backbone
 
 _EVALUATION_BATCH = 64
+_ENCODER = ("forward_features", "forward_head", "head_hidden_size")
 
 
 def representation(encoder: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -34,6 +36,7 @@ class Encoder(nn.Module):
         mean: of each channel, in 0..1.
         std: of each channel, in 0..1.
         compute: device and precision.
+        provenance: where the network comes from; None: not to be named in its errors.
     """
 
     def __init__(
@@ -42,13 +45,28 @@ class Encoder(nn.Module):
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
         compute: Compute,
+        provenance: Provenance | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.mean, self.std, self.compute = mean, std, compute
+        self.provenance = provenance
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map uint8 images (N, 3, H, W) on the device to float32 (N, D)."""
+        if self.provenance is None:
+            return self._represent(images)
+        with blame(self.provenance, "the forward pass of its network"):
+            features = self._represent(images)
+        wanted = (len(images), self.backbone.head_hidden_size)
+        if features.shape != wanted:
+            given = f"representations {tuple(features.shape)}"
+            raise refuse(
+                self.provenance, "the forward pass of the network", given, f"(N, head_hidden_size), here {wanted}"
+            )
+        return features
+
+    def _represent(self, images: torch.Tensor) -> torch.Tensor:
         with self.compute.autocast():
             return representation(self.backbone, normalize(images, self.mean, self.std)).float()
 
@@ -62,8 +80,23 @@ def build_encoder(backbone: Backbone[Any], compute: Compute, *, seed: int = 0, p
         seed: of the initial weights; does not matter where others are loaded.
         pretrained: begin with published weights.
     """
-    network = call_with_seed(seed, partial(backbone.build, pretrained=pretrained))
-    return Encoder(to_compute(network, compute), backbone.mean, backbone.std, compute)
+    network = call_with_seed(seed, partial(build_network, backbone, pretrained=pretrained))
+    return Encoder(to_compute(network, compute), backbone.mean, backbone.std, compute, backbone.provenance)
+
+
+def build_network(backbone: Backbone[Any], *, pretrained: bool = False) -> nn.Module:
+    """Return a new network of a backbone, initialised from torch's global generator.
+
+    Raises:
+        PluginError: if the backbone fails, or what it builds is no encoder.
+    """
+    with blame(backbone.provenance, "build()"):
+        network = backbone.build(pretrained=pretrained)
+    lacking = [name for name in _ENCODER if not hasattr(network, name)]
+    if not isinstance(network, nn.Module) or lacking:
+        given = f"{type(network).__name__}{f' without {lacking[0]}' if lacking else ''}"
+        raise refuse(backbone.provenance, "build()", given, f"a torch.nn.Module with {', '.join(_ENCODER)}")
+    return network
 
 
 def load_batch(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> torch.Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sslkit.blame import blame, watched
 from sslkit.checksums import flaws, seal, successor
 from sslkit.data.cache import ImageCache
 from sslkit.data.duplicates import (
@@ -27,8 +28,8 @@ from sslkit.data.image_audit import describe_images
 from sslkit.data.image_statistics import STATISTICS
 from sslkit.data.manifest import UNLABELLED, Manifest
 from sslkit.data.splits import Splits
-from sslkit.engine.networks import call_with_seed
-from sslkit.errors import DataError, PluginError, SslkitError
+from sslkit.engine.networks import build_network, call_with_seed
+from sslkit.errors import DataError
 from sslkit.experiment.plan import Study
 from sslkit.experiment.probes import probe_pretext
 from sslkit.experiment.recipe import task_context
@@ -221,17 +222,11 @@ def _probe_tasks(study: Study, manifest: Manifest, cache: ImageCache) -> dict[st
     context = task_context(plugin, study.preprocessing)
     found = {}
     for task in study.tasks:
-        try:
-            network = call_with_seed(0, plugin.build)
-            made = call_with_seed(0, partial(task.make, network, context))
+        network = call_with_seed(0, partial(build_network, plugin))
+        made = call_with_seed(0, partial(task.make, network, context))
+        call = "make_views() or probe_labels()"
+        with watched(task.info.provenance, call), blame(task.info.provenance, call):
             probes = probe_pretext(made, cache.open(), manifest.groups, rows=manifest.rows)
-        except SslkitError:
-            raise
-        except Exception as error:  # whatever a stranger's task raises is named as that task's
-            raise PluginError(
-                f"the pretext task {task.info.name!r} of {task.info.origin} failed while its views were probed: "
-                f"{type(error).__name__}: {error}"
-            ) from error
         if probes:
             found[task.info.name] = [asdict(probe) for probe in probes]
     return found

@@ -7,13 +7,14 @@ import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sslkit.config import RunConfig
 from sslkit.data.cache import default_cache_root
 from sslkit.data.manifest import Manifest
-from sslkit.engine.networks import call_with_seed
+from sslkit.engine.networks import build_network, call_with_seed
 from sslkit.engine.precision import Compute
 from sslkit.experiment.cell import FROZEN_ARMS, CellJob
 from sslkit.experiment.environment import hardware, num_workers
@@ -197,7 +198,7 @@ def _disk_gib(
     study: Study, manifest: Manifest, pretrainings: Sequence[PretrainingJob], cells: Sequence[CellJob]
 ) -> float:
     """Return what cache and run directory take: images, weights (checkpoints are three times as large), models."""
-    network = call_with_seed(0, study.backbone.make().build)
+    network = call_with_seed(0, partial(build_network, study.backbone.make()))
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     images = len(manifest) * study.config.images.size**2 * 3
     kept = sum(cell.keeps_model for cell in cells)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
+from sslkit.blame import blame
 from sslkit.checksums import seal, successor
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.nearest import NearestNeighbours
@@ -68,7 +69,8 @@ def _fit(
         return NearestNeighbours(head), {}
     before = {name: value.clone() for name, value in head.named_buffers()}
     if head.cross_fitted and len(targets):
-        head.fit(logits, targets)
+        with blame(head.provenance, "fit()"):
+            head.fit(logits, targets)
     buffers = dict(head.named_buffers())
     return head, {name: value.contiguous() for name, value in buffers.items() if not torch.equal(value, before[name])}
 

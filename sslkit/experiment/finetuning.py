@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from sslkit.data.augmentation import NUM_SYMMETRIES, apply_symmetries, draw_symmetries
+from sslkit.engine.heads import logits_of, loss_of
 from sslkit.engine.networks import (
     Encoder,
     batches_of,
@@ -121,7 +122,7 @@ class _Training:
         return rows, draw_symmetries(size, self.settings.augment, generator)
 
     def _loss(self, features: torch.Tensor, targets: torch.Tensor) -> StepOutput:
-        return StepOutput(self.head.loss(self.head(features), targets))
+        return StepOutput(loss_of(self.head, features, targets))
 
     def _reestimate_statistics(self) -> None:
         rows, size = self.job.training_rows, self.settings.batch_size
@@ -206,7 +207,7 @@ class _Training:
         else:
             features = encode_rows(self.encoder, self.images, self.job.test_rows)
         with evaluation_mode(self.head):
-            logits: torch.Tensor = self.head(features).float().cpu()
+            logits = logits_of(self.head, features).float().cpu()
         return copy.deepcopy(self.head).cpu(), logits
 
 

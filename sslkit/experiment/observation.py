@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from sslkit.blame import blame, watched
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.results import read_results
 from sslkit.interfaces import Job
@@ -58,7 +60,7 @@ class Hooks:
     """Calls the run hooks of the installed plugins; one that fails is named in the log and disturbs nothing."""
 
     def __init__(self, registry: Registry) -> None:
-        self._hooks = registry.hooks
+        self._hooks, self._modules = registry.hooks, registry.modules
 
     def run_started(self, run_directory: Path, config: Mapping[str, Any]) -> None:
         """Call ``sslkit_run_started``."""
@@ -78,10 +80,13 @@ class Hooks:
 
     def _call(self, name: str, **arguments: Any) -> None:
         for implementation in getattr(self._hooks, name).get_hookimpls():
+            owner = self._modules[implementation.plugin_name]
             try:
-                implementation.function(**{key: arguments[key] for key in implementation.argnames})
+                with watched(owner, f"its hook {name}"), blame(owner, f"its hook {name}"):
+                    # Copies: what a stranger does to what it is told of must not reach the run.
+                    implementation.function(**{key: copy.deepcopy(arguments[key]) for key in implementation.argnames})
             except Exception:  # a stranger's observer must not end a run of days
-                logger.exception("the plugin %s failed in %s", implementation.plugin_name, name)
+                logger.exception("%s failed in its hook %s; the run goes on", owner.described, name)
 
 
 class JobRelay:
@@ -97,6 +102,7 @@ class JobRelay:
         self.failures: list[tuple[str, str]] = []
         self.warnings: list[str] = []
         self.num_done = 0
+        self._over: set[str] = set()
 
     def started(self, job: Job) -> None:
         """Pass on the start of a job."""
@@ -112,6 +118,7 @@ class JobRelay:
 
     def finished(self, job: Job) -> None:
         """Pass on a job's end."""
+        self._over.add(job.id)
         self.observer.job_finished(job)
         self.num_done += 1
         self.observer.advanced(self.num_done)
@@ -126,5 +133,12 @@ class JobRelay:
 
     def failed(self, job: Job, reason: str) -> None:
         """Keep and pass on a job's failure."""
+        self._over.add(job.id)
         self.failures.append((job.id, reason))
         self.observer.job_failed(job, reason)
+
+    def give_up(self, jobs: Sequence[Job], reason: str) -> None:
+        """Call those jobs failed that have neither finished nor failed."""
+        for job in jobs:
+            if job.id not in self._over:
+                self.failed(job, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from sslkit.blame import blame
 from sslkit.checksums import SUMS
 from sslkit.config import PluginTable, RunConfig
 from sslkit.data.cache import Preprocessing
 from sslkit.data.manifest import Manifest, read_manifest
 from sslkit.data.splits import Splits, make_splits
+from sslkit.engine.heads import check_classes, grade_of
 from sslkit.engine.networks import call_with_seed
 from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.errors import ConfigError
@@ -70,6 +73,7 @@ class Study:
     def make_head(self, num_features: int = 1) -> DownstreamHead[Any]:
         """Construct a head; its width does not matter where only its classes and its decoding are asked for."""
         head: DownstreamHead[Any] = call_with_seed(0, partial(self.head.make, num_features))
+        check_classes(head)
         return head
 
     def resolved(self) -> dict[str, Any]:
@@ -120,13 +124,21 @@ def resolve(config: RunConfig, registry: Registry) -> Study:
 def _check_sizes(study: Study) -> None:
     backbone = study.backbone.make()
     size = study.config.images.size
-    if reason := backbone.supports(size):
+
+    def refused(side: int) -> str | None:
+        with blame(backbone.provenance, "supports()"):
+            reason: str | None = backbone.supports(side)
+        return reason
+
+    if reason := refused(size):
         raise ConfigError(f"images.size: the backbone {study.backbone.info.name!r} cannot take {size} px: {reason}")
     if not PRETRAINED_ARMS.intersection(study.config.evaluation.arms):
         return
     for task in study.tasks:
-        for view in task.info.cls.view_sizes(task.config, size):
-            if reason := backbone.supports(view):
+        with blame(task.info.provenance, "view_sizes()"):
+            sides = [operator.index(side) for side in task.info.cls.view_sizes(task.config, size)]
+        for view in sides:
+            if reason := refused(view):
                 raise ConfigError(
                     f"images.size: with {size} px images the task {task.info.name!r} makes views of {view} px, "
                     f"which the backbone {study.backbone.info.name!r} cannot take: {reason}"
@@ -144,7 +156,7 @@ def _check_published_weights(study: Study) -> None:
 def make_manifest(study: Study) -> Manifest:
     """List the images of a study."""
     head = study.make_head()
-    return read_manifest(study.make_dataset(), head.grade, head.class_names)
+    return read_manifest(study.make_dataset(), partial(grade_of, head), head.class_names)
 
 
 def draw_splits(study: Study, manifest: Manifest) -> Splits:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sslkit.blame import blame, watched
 from sslkit.data.cache import ImageCache, build_cache, default_cache_root
 from sslkit.data.manifest import Manifest, fits_tables
 from sslkit.data.splits import Splits
@@ -74,7 +75,9 @@ def prepare(
     duplicates = duplicates_of(given, cache)
     readable = join_duplicates(given, duplicates, config.evaluation.largest_group)
     splits = draw_splits(study, readable)
-    found = audit(study, given, readable, cache, duplicates, splits, unreadable, dataset.unlisted(manifest.records))
+    with watched(dataset.provenance, "unlisted()"), blame(dataset.provenance, "unlisted()"):
+        unlisted = [str(name) for name in dataset.unlisted(manifest.records)]
+    found = audit(study, given, readable, cache, duplicates, splits, unreadable, unlisted)
     groups = [manifest.group_names[group] for group in manifest.groups]
     for row, group in zip(readable.rows, readable.groups, strict=True):
         groups[row] = readable.group_names[group]

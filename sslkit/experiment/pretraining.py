@@ -20,9 +20,11 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from sslkit.blame import blame
 from sslkit.checksums import flaws, seal
 from sslkit.engine.networks import (
     Encoder,
+    build_network,
     call_with_seed,
     encode_rows,
     load_batch,
@@ -30,7 +32,9 @@ from sslkit.engine.networks import (
 )
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
+from sslkit.engine.tasks import make_views, take_step
 from sslkit.engine.trainer import Schedule, check_update, train
+from sslkit.engine.weights import load_state
 from sslkit.experiment.collapse_watch import CollapseWatch
 from sslkit.experiment.recipe import Configured, Recipe, digest, task_context
 from sslkit.experiment.representation_probe import MAX_PROBE_IMAGES, evenly_drawn, probe_representation
@@ -105,8 +109,11 @@ class PretrainingJob:
         """Whether its weights stand as they were written, and are the weights of this very job."""
         if self.flaws():
             return False
-        config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
-        return bool(config["sslkit"]["job"] == self.identity)
+        try:
+            config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+            return bool(config["sslkit"]["job"] == self.identity)
+        except (ValueError, RecursionError, TypeError, KeyError):  # sealed by somebody else
+            return False
 
     def flaws(self) -> list[str]:
         """Return what is wrong with its folder, a sentence each."""
@@ -167,9 +174,10 @@ class _Pretraining:
         context = task_context(backbone, recipe.preprocessing)
 
         def make() -> PretextTask[Any]:
-            task: PretextTask[Any] = self.job.task.make(backbone.build(), context)
+            task: PretextTask[Any] = self.job.task.make(build_network(backbone), context)
             if type(task).fit is not PretextTask.fit:
-                task.fit(load_batch(self.images, evenly_drawn(self.job.rows, _MAX_FIT_IMAGES)))
+                with blame(task.provenance, "fit()"):
+                    task.fit(load_batch(self.images, evenly_drawn(self.job.rows, _MAX_FIT_IMAGES)))
             return task
 
         task: PretextTask[Any] = call_with_seed(derive_seed(*self.seed, "initial"), make)
@@ -179,13 +187,13 @@ class _Pretraining:
         return task
 
     def _step(self, update: int) -> StepOutput:
-        self.task.before_update(update / self.schedule.num_updates)
+        with blame(self.task.provenance, "before_update()"):
+            self.task.before_update(update / self.schedule.num_updates)
         started = time.monotonic()
         views = self._views(update)
         self.data_seconds += time.monotonic() - started
         with self.recipe.compute.autocast():
-            output: StepOutput = self.task(views)
-        return output
+            return take_step(self.task, views)
 
     def _views(self, update: int) -> Views:
         epoch, position = divmod(update, self.updates_per_epoch)
@@ -194,16 +202,20 @@ class _Pretraining:
         images = load_batch(self.images, rows)
         chunks_per_batch = -(-self.batch_size // VIEW_CHUNK)
         chunks = [
-            self.task.make_views(
+            make_views(
+                self.task,
                 images[start : start + VIEW_CHUNK],
                 make_generator(*self.seed, "views", epoch, position * chunks_per_batch + number),
             )
             for number, start in enumerate(range(0, len(images), VIEW_CHUNK))
         ]
-        return {name: self.recipe.compute.send(torch.cat([chunk[name] for chunk in chunks])) for name in chunks[0]}
+        with blame(self.task.provenance, "make_views(), whose views of one batch do not fit together"):
+            views = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+        return {name: self.recipe.compute.send(view) for name, view in views.items()}
 
     def _after_update(self, update: int, output: StepOutput) -> None:
-        self.task.after_update(output, (update + 1) / self.schedule.num_updates)
+        with blame(self.task.provenance, "after_update()"):
+            self.task.after_update(output, (update + 1) / self.schedule.num_updates)
         for name, value in {"loss": output.loss.detach(), **output.metrics}.items():
             self.epoch_metrics[name].append(value)
         epoch, position = divmod(update + 1, self.updates_per_epoch)
@@ -287,7 +299,7 @@ class _Pretraining:
             return 0
         if state["job"] != self.job.identity:
             return 0
-        self.task.load_state_dict(state["task"])
+        load_state(self.task, state["task"], source=str(path))
         if state["optimizer"] is not None:
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])

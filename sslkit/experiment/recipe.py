@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sslkit.blame import blame
 from sslkit.checksums import file_digest
 from sslkit.config import PluginConfig
 from sslkit.config.schema import FinetuningConfig, PretrainingConfig
@@ -22,6 +23,7 @@ from sslkit.data.cropping import circular_mask
 from sslkit.engine.precision import Compute
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.interfaces import Backbone
+from sslkit.interfaces.plugin import PROVENANCE
 from sslkit.registry import PluginInfo
 from sslkit.types import TaskContext
 
@@ -39,8 +41,15 @@ class Configured:
     config: PluginConfig
 
     def make(self, *arguments: Any) -> Any:
-        """Construct the plugin: its configuration first, then the arguments of its kind."""
-        return self.info.cls(self.config, *arguments)
+        """Construct the plugin: its configuration first, then the arguments of its kind.
+
+        Raises:
+            PluginError: if its constructor fails.
+        """
+        with blame(self.info.provenance, "its constructor"):
+            made = self.info.cls(self.config, *arguments)
+        vars(made)[PROVENANCE] = self.info.provenance
+        return made
 
     def identity(self) -> dict[str, Any]:
         """Return what a result depends on: name, version, options, and the content of files among the options."""
@@ -49,7 +58,8 @@ class Configured:
             for name, value in vars(self.config).items()
             if isinstance(value, Path) and value.is_file()
         }
-        options = self.config.model_dump(mode="json", exclude=set(files))
+        with blame(self.info.provenance, "the writing of its options"):
+            options = self.config.model_dump(mode="json", exclude=set(files))
         return {"name": self.info.name, "version": self.info.version, "options": options, "files": files}
 
 

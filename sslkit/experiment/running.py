@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sslkit.blame import blame
 from sslkit.checksums import file_digest
 from sslkit.config import RunConfig, to_toml
 from sslkit.engine.precision import Compute
@@ -116,7 +117,10 @@ def _execute(
     for flaw in prepared.jobs.flaws():
         relay.warn(f"{flaw}; it is done anew")
     observer.stage("jobs", len(jobs))
-    study.executor.make().run(jobs, num_workers(config.compute.workers, compute), relay)
+    executor = study.executor.make()
+    with blame(executor.provenance, "run()", contract=(OSError,)):
+        executor.run(jobs, num_workers(config.compute.workers, compute), relay)
+    relay.give_up(jobs, f"{executor.provenance.described} left it undone and did not say why")
     clock.lap("jobs")
 
     check_still_there()
@@ -186,7 +190,8 @@ def _earlier_sessions(directory: RunDirectory, relay: JobRelay) -> list[dict[str
     try:
         sessions: list[dict[str, Any]] = json.loads(directory.run.read_text(encoding="utf-8"))["sessions"]
         _sum(session["timings"] for session in sessions)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        sessions = [{**session, "started": str(session["started"])} for session in sessions]
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         relay.warn(f"{directory.run} is damaged; it is written anew, without the times of earlier calls")
         return []
     return sessions

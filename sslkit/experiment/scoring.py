@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sslkit.engine.heads import decode
 from sslkit.experiment.nearest import NearestNeighbours
 from sslkit.files import write_csv
 from sslkit.interfaces import DownstreamHead
 from sslkit.metrics import evaluate, youden_threshold
+from sslkit.types import Prediction
 
 Decoder = DownstreamHead[Any] | NearestNeighbours
 """What turns logits into classes."""
@@ -44,7 +46,7 @@ def score(
     head: Decoder, logits: torch.Tensor, targets: npt.NDArray[np.int64], threshold: float | None = None
 ) -> dict[str, float | None]:
     """Return every metric of logits (N, L) against grades (N,), the referable ones at a threshold; None: undefined."""
-    prediction = head.predict(logits)
+    prediction = _decode(head, logits)
     return evaluate(
         targets,
         prediction.classes.numpy(),
@@ -59,7 +61,7 @@ def fit_threshold(head: Decoder, logits: torch.Tensor, targets: npt.NDArray[np.i
     """Return where to call an image positive, fitted to logits (M, L) and grades (M,); None where it is undefined."""
     if head.positive_from is None or not len(targets):
         return None
-    probabilities = head.predict(logits).probabilities.numpy()
+    probabilities = _decode(head, logits).probabilities.numpy()
     positive = probabilities[:, head.positive_from :].sum(axis=1, dtype=np.float64)
     return youden_threshold(targets >= head.positive_from, positive)
 
@@ -73,7 +75,7 @@ def write_predictions(
     targets: npt.NDArray[np.int64],
 ) -> None:
     """Write predictions.csv: image, group, target, predicted, a probability a class, the logits."""
-    prediction = head.predict(logits)
+    prediction = _decode(head, logits)
     probabilities = [f"p_{k}" for k in range(head.num_classes)]
     outputs = [f"logit_{j}" for j in range(logits.shape[1])]
     rows = (
@@ -111,6 +113,10 @@ def read_predictions(path: Path) -> ScoredImages:
         np.array([int(row["predicted"]) for row in rows], dtype=np.int64),
         torch.from_numpy(logits),
     )
+
+
+def _decode(head: Decoder, logits: torch.Tensor) -> Prediction:
+    return head.predict(logits) if isinstance(head, NearestNeighbours) else decode(head, logits)
 
 
 def _shortest(value: np.float32) -> str:

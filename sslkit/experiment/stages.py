@@ -17,8 +17,9 @@ from PIL import Image
 
 from sslkit.data.cache import build_cache
 from sslkit.data.manifest import Manifest
-from sslkit.engine.networks import build_encoder, call_with_seed, load_batch
+from sslkit.engine.networks import build_encoder, build_network, call_with_seed, load_batch
 from sslkit.engine.precision import Compute
+from sslkit.engine.tasks import make_views
 from sslkit.errors import DataError
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.environment import num_decoders, process_context
@@ -94,8 +95,8 @@ def _views_per_image(study: Study, task: Configured, recipe: Recipe) -> float:
     backbone = study.backbone.make()
     context = task_context(backbone, recipe.preprocessing)
     images = load_batch(recipe.cache.open(), _readable(recipe, 8))
-    made = call_with_seed(0, lambda: task.make(backbone.build(), context))
-    views = made.make_views(images, torch.Generator())
+    made = call_with_seed(0, lambda: task.make(build_network(backbone), context))
+    views = make_views(made, images, torch.Generator())
     return float(len(views["images"] if "images" in views else next(iter(views.values()))) / len(images))
 
 

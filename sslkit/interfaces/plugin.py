@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Generic, TypeVar
 
+from sslkit.blame import Provenance
 from sslkit.config.base import PluginConfig
 
 API_VERSION = 1
 """The version of the interfaces in this package; a plugin that speaks another one is set aside."""
+
+PROVENANCE = "_sslkit_provenance"
+"""The attribute of an instance that holds its provenance."""
 
 ConfigT = TypeVar("ConfigT", bound=PluginConfig)
 
@@ -16,7 +20,8 @@ class Plugin(Generic[ConfigT]):
     """The contract that every kind of plugin class starts with.
 
     Attributes:
-        name: what a configuration calls it: lower case, words joined by hyphens.
+        name: what a configuration calls it: lower case, words joined by hyphens. At most 64 letters, digits, dots,
+            hyphens and underscores, since it names folders, too.
         api_version: the interface version that it was written for.
         Config: its options; a subclass of [sslkit.PluginConfig][].
     """
@@ -27,3 +32,9 @@ class Plugin(Generic[ConfigT]):
 
     def __init__(self, config: ConfigT, *args: Any) -> None:
         self.config = config
+
+    @property
+    def provenance(self) -> Provenance:
+        """Who it is, for messages; the toolkit tells each instance that it makes where it comes from."""
+        known: Provenance | None = self.__dict__.get(PROVENANCE)
+        return known or Provenance(f"the plugin {self.name!r}", type(self).__module__.partition(".")[0])

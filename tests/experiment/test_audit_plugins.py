@@ -46,7 +46,8 @@ def test_a_task_that_fails_while_it_is_probed_is_named_with_its_distribution() -
     config = tiny_config(pretext={"name": "broken"})
 
     with pytest.raises(
-        PluginError, match=r"the pretext task 'broken' of sslkit-broken 1\.2 failed while its views were"
+        PluginError,
+        match=r"the pretext task 'broken' of sslkit-broken 1\.2 failed in make_views\(\) or probe_labels\(\): ",
     ):
         sslkit.doctor(config, registry=registry)
 

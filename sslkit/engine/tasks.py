@@ -1,0 +1,59 @@
+"""What is asked of a pretext task, and whether the answers are what its interface promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from sslkit.blame import blame, refuse
+from sslkit.engine.heads import check_loss, in_words
+from sslkit.interfaces import PretextTask
+from sslkit.types import StepOutput, Views
+
+
+def make_views(task: PretextTask[Any], images: torch.Tensor, generator: torch.Generator) -> Views:
+    """Return a task's views of images, uint8 (N, 3, H, W).
+
+    Raises:
+        PluginError: if the task fails, or returns something else than tensors with a whole number of rows an image.
+    """
+    with blame(task.provenance, "make_views()"):
+        views = task.make_views(images, generator)
+    wrong = next(_wrong_views(views, len(images)), None)
+    if wrong is not None:
+        wanted = f"tensors by name, each with a whole number of rows for each of the {len(images)} images"
+        raise refuse(task.provenance, "make_views()", wrong, wanted)
+    return views
+
+
+def take_step(task: PretextTask[Any], views: Views) -> StepOutput:
+    """Return what a forward pass of a task yields.
+
+    Raises:
+        PluginError: if the task fails, or returns something else than a loss and metrics.
+    """
+    with blame(task.provenance, "forward()"):
+        output = task(views)
+    if not isinstance(output, StepOutput):
+        raise refuse(task.provenance, "forward()", in_words(output), "a StepOutput")
+    check_loss(output.loss, task, "forward()")
+    for name, value in output.metrics.items():
+        if not isinstance(value, torch.Tensor) or value.ndim:
+            raise refuse(
+                task.provenance, "forward()", f"the metric {name!r} as {in_words(value)}", "0-d tensors by name"
+            )
+    return output
+
+
+def _wrong_views(views: object, num_images: int) -> Iterator[str]:
+    """Yield what is wrong with views, in words."""
+    if not isinstance(views, dict):
+        yield in_words(views)
+        return
+    if not views:
+        yield "no view"
+    for name, view in views.items():
+        if not isinstance(view, torch.Tensor) or view.ndim == 0 or len(view) == 0 or len(view) % num_images:
+            yield f"{name!r} as {in_words(view)}"
