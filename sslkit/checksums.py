@@ -89,7 +89,9 @@ def read_sums(folder: Path) -> dict[str, str]:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, UnicodeDecodeError):
         return {}
-    return {name: digest for digest, parted, name in (line.partition("  ") for line in lines) if parted}
+    entries = (line.partition("  ") for line in lines)
+    # The names are of the folder's own files: who wrote the list may be a stranger.
+    return {name: digest for digest, parted, name in entries if parted and name == os.path.basename(name)}
 
 
 def file_digest(path: Path) -> str:

@@ -160,8 +160,8 @@ class _Finder:
         foreign = _DRIVE.match(name) and not os.path.isabs(name)  # a drive of another system
         if "\0" in name or foreign or not (self._is_below(path) or self._is_below_by_a_link(path)):
             raise DataError(
-                f"{self._table}, line {line}: {shown(name)} leaves the images folder {self._root}; set images to a folder "
-                "that holds all of the table's images"
+                f"{self._table}, line {line}: {shown(name)} leaves the images folder {self._root}; set images to "
+                "a folder that holds all of the table's images"
             )
         return path
 

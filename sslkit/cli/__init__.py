@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import shlex
 import signal
 import sys
@@ -18,7 +19,8 @@ from sslkit.cli.plugins import plugins
 from sslkit.cli.predict import predict
 from sslkit.cli.report import report
 from sslkit.cli.run import run
-from sslkit.errors import SslkitError, printable
+from sslkit.cli.terminal import LOG_HANDLER, say
+from sslkit.errors import SslkitError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,6 +47,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     if isinstance(sys.stdout, io.TextIOWrapper):  # as standard error does: a name may be no text of the terminal's
         sys.stdout.reconfigure(errors="backslashreplace")
+    logging.getLogger("sslkit").addHandler(LOG_HANDLER)
     try:
         sys.exit(cli(standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt) as error:  # an Abort is what click makes of the other
@@ -54,16 +57,16 @@ def main() -> None:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        click.echo(printable(shown.getvalue()), err=True, nl=False)
+        say(shown.getvalue().rstrip("\n"), err=True)  # a shell may have put the names of files into the command
         sys.exit(error.exit_code)
     except SslkitError as error:
-        click.echo(printable(f"Error: {error}"), err=True)
+        say(f"Error: {error}", err=True)
         sys.exit(error.exit_status)
     except BrokenPipeError:  # the reader of our output, `head` say, has left
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:  # a full disk, a folder taken away: what is done is kept
-        click.echo(printable(f"Error: {error}; mend this, and run the same command again"), err=True)
+        say(f"Error: {error}; mend this, and run the same command again", err=True)
         sys.exit(1)
 
 
@@ -75,6 +78,6 @@ def _say_goodbye() -> None:
     """Say that nothing is lost, and how to go on."""
     if sys.argv[1:2] == ["run"]:
         command = shlex.join(["sslkit", *sys.argv[1:]])
-        click.echo(f"Interrupted; what is done is kept. The same command goes on from here:\n  {command}", err=True)
+        say(f"Interrupted; what is done is kept. The same command goes on from here:\n  {command}", err=True)
     else:
-        click.echo("Interrupted.", err=True)
+        say("Interrupted.", err=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from sslkit.cli.terminal import say
+
 
 @click.group()
 def config() -> None:
@@ -19,12 +21,11 @@ def config() -> None:
 def check(path: Path, overrides: tuple[str, ...]) -> None:
     """Check a configuration and the options of its plugins; touch no data."""
     from sslkit.config import load_config
-    from sslkit.errors import printable
     from sslkit.experiment.plan import resolve
     from sslkit.registry import build_registry
 
     resolve(load_config(path, overrides), build_registry())
-    click.echo(printable(f"{path} is a valid configuration."))
+    say(f"{path} is a valid configuration.")
 
 
 @config.command(epilog="Example: sslkit config schema > sslkit.schema.json")

@@ -7,11 +7,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import rich.progress
-from rich import box, markup
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from sslkit.errors import legible, printable
+from sslkit.printable import printable
 
 if TYPE_CHECKING:
     from sslkit.experiment.audit import Audit
@@ -25,18 +26,23 @@ if TYPE_CHECKING:
 _STAGES = {"ingest": "Decoding images", "jobs": "Pretraining and fine-tuning"}
 
 
-def escape(text: str) -> str:
-    """Return text, a file's name say, that is shown as it is: neither markup nor the terminal's own commands."""
-    return markup.escape(printable(text))
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console that takes every string for what it is: no markup, no emoji codes, no colours of its own."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def line(text: object) -> str:
+    """Return text as one line, with whatever would steer the terminal spelt out."""
+    return printable(str(text), keep="")
 
 
 class Progress:
     """Shows a run as it goes: bars in a terminal, a plain line a stage and a failure elsewhere."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True)
+        self.console = make_console(stderr=True)
         self._bars = rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}"),
+            rich.progress.TextColumn("{task.description}", markup=False),
             rich.progress.BarColumn(bar_width=30),
             rich.progress.MofNCompleteColumn(),
             rich.progress.TimeElapsedColumn(),
@@ -62,8 +68,8 @@ class Progress:
         self._stage_name = _STAGES[name]
         unit = "images" if name == "ingest" else "jobs"
         if not self.console.is_terminal:
-            self.console.print(f"{self._stage_name}: {total} {unit}", highlight=False)
-        self._stage = self._bars.add_task(f"[bold]{self._stage_name}", total=total)
+            self.console.print(f"{self._stage_name}: {total} {unit}")
+        self._stage = self._bars.add_task(self._stage_name, total=total)
 
     def advanced(self, done: int) -> None:
         """Move the stage's bar."""
@@ -72,7 +78,7 @@ class Progress:
 
     def job_started(self, job: Job) -> None:
         """Add a bar for a job."""
-        self._jobs[job.id] = self._bars.add_task(f"  {escape(describe_job(job))}", total=None)
+        self._jobs[job.id] = self._bars.add_task(f"  {line(describe_job(job))}", total=None)
 
     def job_progressed(self, job: Job, values: Mapping[str, Any]) -> None:
         """Move a job's bar."""
@@ -87,11 +93,17 @@ class Progress:
         """Say at once that a job failed."""
         if job.id in self._jobs:
             self._bars.remove_task(self._jobs.pop(job.id))
-        self.console.print(f"[red]failed:[/] {escape(describe_job(job))}: {escape(reason.strip().splitlines()[-1])}")
+        self.console.print(Text.assemble(("failed:", "red"), f" {line(describe_job(job))}: {line(_gist(reason))}"))
 
     def warned(self, text: str) -> None:
         """Say at once what is not as it should be."""
-        self.console.print(f"[yellow]warning:[/] {escape(text)}", highlight=False)
+        self.console.print(Text.assemble(("warning:", "yellow"), f" {printable(text)}"))
+
+
+def _gist(reason: str) -> str:
+    """Return the line of a failure's reason that says the most: of a traceback the last, of a message the first."""
+    lines = reason.strip().splitlines() or [""]
+    return lines[-1 if lines[0].startswith("Traceback") else 0]
 
 
 def describe_job(job: Job) -> str:
@@ -106,7 +118,7 @@ def describe_job(job: Job) -> str:
 
 def show_plan(plan: DryRun) -> None:
     """Print what a run would do."""
-    console = Console(highlight=False)
+    console = make_console()
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     counts = ", ".join(f"{name} {count}" for name, count in plan.class_counts.items())
     labels = ", ".join(f"{share:.0%}: {count}" for share, count in plan.labels.items())
@@ -118,10 +130,10 @@ def show_plan(plan: DryRun) -> None:
         "jobs": f"{plan.num_pretrainings} pretrainings, {plan.num_cells} cells, {plan.workers} at a time",
         "compute": f"{plan.compute.device}, {plan.compute.precision}",
     }.items():
-        table.add_row(key, escape(value))
+        table.add_row(key, line(value))
     console.print(table)
     for sentence in plan.missing_classes:
-        console.print(f"note: {escape(sentence)}")
+        console.print(f"note: {line(sentence)}")
     if plan.bench is None:
         console.print("How long it will take on this machine: sslkit bench CONFIG")
     else:
@@ -131,7 +143,7 @@ def show_plan(plan: DryRun) -> None:
 
 def show_bench(bench: Bench) -> None:
     """Print what was measured, and what a run will take."""
-    console = Console(highlight=False)
+    console = make_console()
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     rows = {"decoding": f"{bench.ingest['images_per_s']:,.1f} images/s"}
     if bench.pretraining:
@@ -145,13 +157,13 @@ def show_bench(bench: Bench) -> None:
     if bench.compiled:
         rows["compiled"] = _compiled(bench)
     for key, value in rows.items():
-        table.add_row(key, escape(value))
+        table.add_row(key, line(value))
     console.print(table)
 
 
 def show_estimate(bench: Bench) -> None:
     """Print what a run will take."""
-    console = Console(highlight=False)
+    console = make_console()
     console.print(
         f"A run: {bench.estimate['pretrainings']:.0f} pretrainings and {bench.estimate['cells']:.0f} cells; "
         f"{_estimate(bench)}."
@@ -182,7 +194,7 @@ def _estimate(bench: Bench) -> str:
 
 def show_audit(audit: Audit) -> None:
     """Print what the audit of a data set found."""
-    console = Console(highlight=False)
+    console = make_console()
     images, duplicates, groups = audit.images, audit.duplicates, audit.groups
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     counts = (_counts(images[key]) for key in ("formats", "modes", "bit_depths"))
@@ -198,23 +210,21 @@ def show_audit(audit: Audit) -> None:
         "groups": f"{groups['given']} given, {groups['joined']} once duplicates are joined; the largest has "
         f"{groups['largest']} images; {groups['with_several_grades']} have several grades",
     }.items():
-        table.add_row(key, escape(value))
+        table.add_row(key, line(value))
     console.print(table)
     for conflict in duplicates["conflicts"]:
-        console.print(
-            escape(f"conflict: {', '.join(map(legible, conflict['images']))} have grades {conflict['grades']}")
-        )
+        console.print(line(f"conflict: {', '.join(conflict['images'])} have grades {conflict['grades']}"))
     for item in audit.unreadable:
-        console.print(escape(f"unreadable: {legible(item['id'])}: {item['reason']}"))
+        console.print(line(f"unreadable: {item['id']}: {item['reason']}"))
     for sentence in audit.classes["missing"]:
-        console.print(escape(f"note: {sentence}"))
+        console.print(line(f"note: {sentence}"))
     for task, probes in audit.pretext_probes.items():
         for probe in probes:
-            mark = "[red]LEAK[/] " if probe["leak"] else ""
-            console.print(
-                f"{mark}{escape(task)}: {probe['region']} alone finds {probe['accuracy']:.1%} of the answers "
+            said = (
+                f"{line(task)}: {probe['region']} alone finds {probe['accuracy']:.1%} of the answers "
                 f"({probe['low']:.1%} to {probe['high']:.1%}; chance {probe['chance']:.1%})"
             )
+            console.print(Text.assemble(("LEAK ", "red"), said) if probe["leak"] else said)
     if audit.label_probe is not None and audit.label_probe["qwk"] is not None:
         console.print(f"Global statistics alone grade with QWK {audit.label_probe['qwk']:.3f}: the figure to beat.")
 
@@ -225,7 +235,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def show_result(result: RunResult) -> None:
     """Print the table of a run, and where to look next."""
-    console = Console(highlight=False)
+    console = make_console()
     table = Table(title="Quadratic weighted kappa on test folds", box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("arm")
     for name in ("labels", "share", "min", "mean", "max"):
@@ -236,13 +246,13 @@ def show_result(result: RunResult) -> None:
             table.add_section()
         kappas = (row["qwk_min"], row["qwk_mean"], row["qwk_max"])
         cells = [_arm(row), f"{row['labels']:.0f}", f"{row['fraction']:.0%}", *map(_number, kappas)]
-        table.add_row(*(escape(cell) for cell in cells))
+        table.add_row(*map(line, cells))
     if result.summary:
         console.print(table)
     for sentence in (*result.conclusions, *result.notices):
-        console.print(escape(sentence), end="\n\n")
-    console.print(f"Report: {escape(str(result.directory.root / 'report' / 'index.html'))}", soft_wrap=True)
-    console.print(f"Next:   sslkit predict {escape(str(result.directory.root))} PHOTOGRAPH.jpg", soft_wrap=True)
+        console.print(line(sentence), end="\n\n")
+    console.print(f"Report: {line(result.directory.root / 'report' / 'index.html')}", soft_wrap=True)
+    console.print(f"Next:   sslkit predict {line(result.directory.root)} PHOTOGRAPH.jpg", soft_wrap=True)
 
 
 def show_grades(images: Sequence[GradedImage]) -> None:
@@ -258,26 +268,25 @@ def show_grades(images: Sequence[GradedImage]) -> None:
     for image in graded:
         shares = (image.probabilities or {}).values()
         name = f"{image.grade} {image.grade_name}"
-        table.add_row(escape(legible(image.image)), escape(name), *(f"{share:.2f}" for share in shares))
-    console = Console(highlight=False)
+        table.add_row(line(image.image), line(name), *(f"{share:.2f}" for share in shares))
+    console = make_console()
     console.print(table)
     console.print("Not a medical device: for research only.")
 
 
 def show_plugins(registry: Registry) -> None:
     """Print the installed plugins, and those set aside."""
-    console = Console(highlight=False)
+    console = make_console()
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("kind", "name", "distribution", "what it is"):
         table.add_column(column)
     for plugin in registry.plugins:
-        table.add_row(*(escape(text) for text in (plugin.kind, plugin.name, plugin.origin, plugin.summary)))
+        table.add_row(*map(line, (plugin.kind, plugin.name, plugin.origin, plugin.summary)))
     console.print(table)
     for broken in registry.broken:
-        console.print(
-            f"[red]set aside:[/] {escape(broken.entry_point)} of {escape(broken.distribution)} {escape(broken.version)}"
-        )
-        console.print(escape(broken.traceback.rstrip() or broken.reason))
+        who = line(f"{broken.entry_point} of {broken.distribution} {broken.version}")
+        console.print(Text.assemble(("set aside:", "red"), f" {who}"))
+        console.print(printable(broken.traceback.rstrip() or broken.reason))
 
 
 def _arm(row: Mapping[str, Any]) -> str:

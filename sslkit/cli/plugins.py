@@ -6,6 +6,8 @@ import json
 
 import click
 
+from sslkit.cli.terminal import say
+
 
 @click.group()
 def plugins() -> None:
@@ -35,6 +37,6 @@ def list_plugins(as_json: bool) -> None:
     else:
         show_plugins(registry)
     for conflict in registry.conflicts():
-        click.echo(f"Error: {conflict}", err=True)
+        say(f"Error: {conflict}", err=True)
     if registry.conflicts():
         raise click.exceptions.Exit(1)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from sslkit.cli.terminal import say
+
 
 @click.command(epilog="Example: sslkit predict runs/dr photograph.jpg --json")
 @click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
@@ -23,7 +25,6 @@ def predict(run_directory: Path, images: tuple[Path, ...], arm: str | None, pret
     from sslkit import api
     from sslkit.cli.display import show_grades
     from sslkit.engine.precision import keep_freed_memory
-    from sslkit.errors import legible
 
     keep_freed_memory()
     graded = list(api.predict(run_directory, images, arm=arm, pretext=pretext))
@@ -33,6 +34,6 @@ def predict(run_directory: Path, images: tuple[Path, ...], arm: str | None, pret
         show_grades(graded)
     unread = [image for image in graded if image.error is not None]
     for image in unread:
-        click.echo(f"Error: {legible(image.image)} cannot be read: {image.error}", err=True)
+        say(f"Error: {image.image} cannot be read: {image.error}", err=True, one_line=True)
     if unread:
         raise click.exceptions.Exit(1)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from sslkit.cli.terminal import say
+
 
 @click.command(epilog="Example: sslkit report runs/dr")
 @click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
@@ -13,4 +15,4 @@ def report(run_directory: Path) -> None:
     """Write the report of a run anew from its results."""
     from sslkit.report import write_report
 
-    click.echo(write_report(run_directory))
+    say(write_report(run_directory))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -19,7 +17,7 @@ _MOST_NAMES = 10
 
 
 def load_weights(module: nn.Module, path: Path, *, ignore: tuple[str, ...] = ()) -> None:
-    """Load a file of weights into a module: every tensor must match by name and shape, or nothing is changed.
+    """Load a file of weights into a module: every tensor must match by name, shape and kind, or nothing is changed.
 
     BatchNorm's ``num_batches_tracked`` may be absent, as it is in files that are older than that counter.
 
@@ -31,7 +29,7 @@ def load_weights(module: nn.Module, path: Path, *, ignore: tuple[str, ...] = ())
 
     Raises:
         sslkit.errors.WeightsError: if the file cannot be read, holds anything but tensors by name, or does not fit;
-            the message lists what is missing, unexpected and of another shape.
+            the message lists what is missing, unexpected and of another shape or kind.
 
     Example:
         >>> import tempfile
@@ -83,22 +81,60 @@ def load_state(
         name: tensor for name, tensor in tensors.items() if not f"{name}.".startswith(tuple(f"{i}." for i in ignore))
     }
     wanted = module.state_dict()
+    refuse_misfits(given, wanted, network=module, source=source)
+    module.load_state_dict(wanted | given)
+
+
+def refuse_misfits(
+    given: Mapping[str, torch.Tensor],
+    wanted: Mapping[str, torch.Tensor],
+    *,
+    network: nn.Module,
+    source: str,
+    partial: bool = False,
+) -> None:
+    """Refuse tensors that do not fit those of a network by name, shape and kind.
+
+    Args:
+        given: the tensors.
+        wanted: the network's own.
+        network: whose they are, for the message.
+        source: where the tensors come from, for the message.
+        partial: whether some may be missing.
+
+    Raises:
+        sslkit.errors.WeightsError: listing what is missing, unexpected and of another shape or kind.
+    """
+    shared = {name: (tensor, wanted[name]) for name, tensor in given.items() if name in wanted}
     problems = {
-        "missing": [name for name in wanted if name not in given and not name.endswith("num_batches_tracked")],
-        "unexpected": [name for name in given if name not in wanted],
+        "missing": [
+            name for name in wanted if name not in given and not (partial or name.endswith("num_batches_tracked"))
+        ],
+        "unexpected": [str(name) for name in given if name not in wanted],
         "of another shape": [
-            f"{name} {tuple(tensor.shape)} (the network's is {tuple(wanted[name].shape)})"
-            for name, tensor in given.items()
-            if name in wanted and tensor.shape != wanted[name].shape
+            f"{name} {tuple(tensor.shape)} (the network's is {tuple(own.shape)})"
+            for name, (tensor, own) in shared.items()
+            if tensor.shape != own.shape
+        ],
+        "of another kind": [
+            f"{name}, {kind} (the network's is {_kind(own)})"
+            for name, (tensor, own) in shared.items()
+            if (kind := _kind(tensor)) != _kind(own)
         ],
     }
     if any(problems.values()):
         listed = "\n".join(f"  {len(names)} {kind}: {_some(names)}" for kind, names in problems.items() if names)
         raise WeightsError(
-            f"the weights in {source} do not fit this {type(module).__name__}, and nothing was loaded:\n{listed}\n"
+            f"the weights in {source} do not fit this {type(network).__name__}, and nothing was loaded:\n{listed}\n"
             "Give weights of the same architecture, saved with the same names."
         )
-    module.load_state_dict(wanted | given)
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    """Return what must agree beside the shape: a copy from one kind to another fails, or loses what the tensor says."""
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+        return f"{tensor.layout}, {tensor.dtype}, on {tensor.device}"
+    return "complex" if tensor.is_complex() else "real"
 
 
 def _some(names: list[str]) -> str:
@@ -122,11 +158,14 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         )
     except FileNotFoundError as error:
         raise WeightsError(f"the file of weights {path} does not exist") from error
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
+    except Exception as error:  # whatever a damaged or forged file makes the parsers of torch and safetensors raise
         raise WeightsError(f"the file of weights {path} cannot be read: {error}") from error
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(f"{path} holds {type(content).__name__}, not tensors by name; save a module's state_dict()")
-    others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
+    named = {
+        name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, torch.Tensor)
+    }
+    others = [str(name) for name in content if name not in named]
     if others:
         raise WeightsError(f"{path} holds more than tensors: {_some(others)}; save a module's state_dict() alone")
-    return dict(content)
+    return named

@@ -21,7 +21,7 @@ tasks that had learnt something ended at 0.24 of it and more (rotation, SimCLR a
 
 def looks_of(log: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the lines of a pretraining's log at which the representation was looked at."""
-    return [line for line in log if "untrained_spread" in line]
+    return [line for line in log if {"feature_spread", "untrained_spread"} <= line.keys()]
 
 
 def is_collapsed(look: Mapping[str, Any]) -> bool:

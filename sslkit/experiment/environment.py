@@ -62,8 +62,12 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         return None
 
 
+_CAREFULLY = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+"""A repository may name programs that git starts when it is asked for its state, and the folder may be a stranger's."""
+
+
 def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
+    command = ["git", *_CAREFULLY, "-C", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import torch
 from sslkit.checksums import flaws, require, seal, successor
 from sslkit.engine.networks import batches_of, build_encoder, encode_rows
 from sslkit.engine.weights import load_weights
+from sslkit.errors import RunError
 from sslkit.experiment.recipe import Recipe, digest
 from sslkit.files import write_atomically, write_json
 from sslkit.interfaces import Reporter
@@ -59,8 +61,10 @@ class FeaturesJob:
         """Whether the features stand as they were written, and are those of this very job."""
         if flaws(self.folder, _FILES):
             return False
-        known: str = json.loads((self.folder / "features.json").read_text(encoding="utf-8"))["job"]
-        return known == self.identity
+        try:
+            return bool(_read_index(self.folder)["job"] == self.identity)
+        except RunError:  # sealed by somebody else
+            return False
 
     def execute(self, report: Reporter) -> None:
         """Write features.npy, float32 (R, D), and features.json, which names its rows."""
@@ -83,8 +87,29 @@ class FeaturesJob:
 
 
 def read_features(folder: Path, rows: npt.NDArray[np.int64]) -> torch.Tensor:
-    """Return the features of some rows, float32 (N, D), from the folder that a FeaturesJob has written them to."""
+    """Return the features of some rows, float32 (N, D), from the folder that a FeaturesJob has written them to.
+
+    Raises:
+        RunError: if they are damaged, or were not written by a FeaturesJob.
+    """
     require(folder, *_FILES)
-    known = np.array(json.loads((folder / "features.json").read_text(encoding="utf-8"))["rows"], dtype=np.int64)
-    features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
-    return torch.from_numpy(features[np.searchsorted(known, rows)])
+    path = folder / "features.npy"
+    try:
+        known = np.array(_read_index(folder)["rows"], dtype=np.int64)
+        features = np.load(path, mmap_mode="r", allow_pickle=False)
+        if features.dtype != np.float32 or features.ndim != 2 or len(features) != len(known):
+            raise ValueError(f"{features.dtype} {features.shape} for {len(known)} images")
+        return torch.from_numpy(features[np.searchsorted(known, rows)])
+    except (OSError, ValueError, TypeError, IndexError) as error:  # numpy says ValueError of a pickle, and reads none
+        raise RunError(
+            f"the features {path} are damaged ({error}); delete features.json beside it and run the same command again"
+        ) from error
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / "features.json"
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        return {"job": index["job"], "rows": index["rows"]}
+    except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
+        raise RunError(f"{path} is damaged; delete it and run the same command again") from error

@@ -23,9 +23,10 @@ from sslkit.checksums import read_sums, require
 from sslkit.config import RunConfig
 from sslkit.config.loading import parse_config, read_toml
 from sslkit.data.cache import Preprocessing
+from sslkit.engine.heads import decode, logits_of
 from sslkit.engine.networks import Encoder, build_encoder
 from sslkit.engine.precision import Compute, resolve_compute
-from sslkit.engine.weights import load_state, read_weights
+from sslkit.engine.weights import load_state, read_weights, refuse_misfits
 from sslkit.errors import DataError, RunDirectoryError, did_you_mean
 from sslkit.experiment.cross_fitting import FITTED
 from sslkit.experiment.environment import available_cores
@@ -157,8 +158,8 @@ class Predictor:
     def _classify(self, pixels: npt.NDArray[np.uint8]) -> list[tuple[int, str, dict[str, float]]]:
         with self._turn, torch.inference_mode():
             images = self.compute.send(torch.from_numpy(pixels).permute(0, 3, 1, 2))
-            logits = [head(encoder(images)).float().cpu() for encoder, head in self.models]
-        prediction = self.head.predict(torch.stack(logits).mean(0))
+            logits = [logits_of(head, encoder(images)).float().cpu() for encoder, head in self.models]
+        prediction = decode(self.head, torch.stack(logits).mean(0))
         names = self.head.class_names
         return [
             (grade, names[grade], dict(zip(names, shares, strict=True)))
@@ -205,8 +206,19 @@ def _rows(directory: RunDirectory) -> list[dict[str, str]]:
     """Return the rows of results.csv, which holds the cells of the last plan and no older ones."""
     if not directory.results.exists():
         return []
-    with directory.results.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with directory.results.open(newline="", encoding="utf-8") as file:
+            return [_checked(row) for row in csv.DictReader(file, restval="")]
+    except (csv.Error, KeyError, ValueError) as error:
+        raise RunDirectoryError(
+            f"{directory.results} is not the table that 'sslkit run' writes ({type(error).__name__}: {error}); run the "
+            "same command again"
+        ) from error
+
+
+def _checked(row: dict[str, str]) -> dict[str, str]:
+    numbers = {"fold": str(int(row["fold"])), "fraction": str(float(row["fraction"]))}
+    return {name: row[name] for name in ("cell", "arm", "pretext")} | numbers
 
 
 def _choose(directory: RunDirectory, rows: list[dict[str, str]], column: str, value: str) -> list[dict[str, str]]:
@@ -235,14 +247,15 @@ def _average_decoding(heads: Sequence[DownstreamHead[Any]], folders: Sequence[Pa
     A fold whose fit moved nothing counts with what the head begins with.
     """
     average = copy.deepcopy(heads[0]).cpu()
+    buffers = dict(average.named_buffers())
     fitted = []
     for folder in folders:
+        given = {}
         if FITTED in read_sums(folder):
             require(folder, FITTED)
-            fitted.append(read_weights(folder / FITTED))
-        else:
-            fitted.append({})
-    buffers = dict(average.named_buffers())
-    for name in dict.fromkeys(name for buffer in fitted for name in buffer):
+            given = read_weights(folder / FITTED)
+            refuse_misfits(given, buffers, network=average, source=str(folder / FITTED), partial=True)
+        fitted.append(given)
+    for name in dict.fromkeys(name for given in fitted for name in given):
         buffers[name].copy_(torch.stack([given.get(name, buffers[name]) for given in fitted]).mean(0))
     return average

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 from sslkit.config.loading import read_toml
 from sslkit.errors import RunDirectoryError, StorageError, abbreviate, shown
 from sslkit.files import absolute
+
+CELL_ID = re.compile(r"[0-9a-f]{16}")
+"""What a cell is called: the only names of folders that are taken from a table."""
 
 EXTENSIBLE = (
     *("name", "card", "compute", "images.cache", "images.on_unreadable"),
@@ -76,7 +80,15 @@ class RunDirectory:
         return self.root / "pretraining" / task / ("all" if fold is None else str(fold))
 
     def cell(self, cell_id: str) -> Path:
-        """The folder of one cell."""
+        """The folder of one cell.
+
+        Raises:
+            RunDirectoryError: if the id is none, and might lead out of the directory.
+        """
+        if not CELL_ID.fullmatch(cell_id):
+            raise RunDirectoryError(
+                f"{cell_id!r} in {self.results} is not a cell, which is called by 16 hex digits; was the file edited?"
+            )
         return self.root / "cells" / cell_id
 
 

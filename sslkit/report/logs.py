@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from sslkit.errors import RunDirectoryError
+from sslkit.printable import printable
 from sslkit.report.rows import read_rows
+from sslkit.report.shapes import WeightsFile, read_shape
 from sslkit.report.tables import Cell, Run
+
+_LARGEST = 1e30
+"""Values of a curve beyond it are left out: a loss has diverged long before, and no axis would hold them."""
 
 
 def read_confusion(run: Run, cells: Sequence[Cell]) -> tuple[list[list[int]], list[str]]:
@@ -58,7 +62,7 @@ def read_confidences(run: Run, cells: Sequence[Cell]) -> tuple[list[float], list
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:
-    """Read a metrics.jsonl: one mapping a line, without the values that are undefined; empty where there is no file.
+    """Read a metrics.jsonl: one mapping a line, without values that no axis could show; empty where there is no file.
 
     A last line that was cut off, as a process that died leaves it, is left out.
 
@@ -68,32 +72,49 @@ def read_curve(path: Path) -> list[dict[str, float]]:
     if not path.is_file():
         return []
     curve = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True), start=1):
+    for number, line in enumerate(_text(path).splitlines(keepends=True), start=1):
         try:
             values = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # no JSON, or a number or nesting beyond all measure
             if not line.endswith("\n"):
                 break
             raise RunDirectoryError(f"{path}, line {number}: not JSON ({error}). Run the job again.") from error
         if not isinstance(values, dict):
             raise RunDirectoryError(f"{path}, line {number}: {line.strip()!r} is not a JSON object. Run the job again.")
-        curve.append({key: float(value) for key, value in values.items() if _is_finite(value)})
+        curve.append({printable(key): float(value) for key, value in values.items() if _can_be_drawn(value)})
     return curve
 
 
 def read_pretrainings(run: Run, task: str) -> dict[str, list[dict[str, float]]]:
     """Return the log of each pretraining of a task by its fold or ``"all"``; those without one are left out."""
-    root = run.directory / "pretraining" / task
-    curves = {path.name: read_curve(path / "metrics.jsonl") for path in sorted(root.iterdir())} if root.is_dir() else {}
+    # The task's name may come from a table: it is looked for among the folders, and never made into a path.
+    tasks = [folder for folder in folders_in(run.directory / "pretraining") if folder.name == task]
+    curves = {fold.name: read_curve(fold / "metrics.jsonl") for folder in tasks for fold in folders_in(folder)}
     return {fold: curve for fold, curve in curves.items() if curve}
 
 
+def folders_in(root: Path) -> list[Path]:
+    """Return the folders in a folder, by name; one whose name would steer a terminal is not the toolkit's."""
+    paths = root.iterdir() if root.is_dir() else ()
+    return sorted(path for path in paths if path.is_dir() and printable(path.name, keep="") == path.name)
+
+
 def read_kept_epoch(folder: Path) -> int | None:
-    """Return the epoch whose weights a pretraining has kept; None where it has not got that far."""
+    """Return the epoch whose weights a pretraining has kept; None where it has not got that far.
+
+    Raises:
+        sslkit.errors.RunDirectoryError: if its config.json is none.
+    """
     path = folder / "config.json"
-    epoch = json.loads(path.read_text(encoding="utf-8")).get("sslkit", {}).get("epoch") if path.is_file() else None
-    return epoch if isinstance(epoch, int) else None
+    return read_shape(path, WeightsFile).get("sslkit", {}).get("epoch") if path.is_file() else None
 
 
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RunDirectoryError(f"{path} is not UTF-8 text ({error}). Run the job again.") from error
+
+
+def _can_be_drawn(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sslkit.errors import RunDirectoryError
+from sslkit.printable import printable
+
+_LARGEST = 1e9
+"""No score and no count of a run comes near it, and figures could not be drawn of what lies far beyond."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,11 @@ class Row:
             value = float(text) if text else math.nan
         except ValueError as error:
             raise self.error(f"column {column!r} holds {text!r}, which is not a number") from error
-        return value if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        if abs(value) > _LARGEST:
+            raise self.error(f"column {column!r} holds {text!r}, which is beyond all measure")
+        return value
 
     def number(self, column: str) -> float:
         """Return a finite number, which must be there."""
@@ -46,6 +54,13 @@ class Row:
         """Return a whole number, which must be there."""
         return round(self.number(column))
 
+    def share(self, column: str) -> float:
+        """Return a share of the labels: above 0, and 1 at most."""
+        value = self.number(column)
+        if not 0 < value <= 1:
+            raise self.error(f"column {column!r} holds {value:g}, which is no share of the labels: above 0, at most 1")
+        return value
+
     def scores(self, keys: Sequence[str]) -> dict[str, float | None]:
         """Return every column but ``keys``."""
         return {column: self.optional(column) for column in self.values if column not in keys}
@@ -55,19 +70,25 @@ def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
     """Read a CSV file that has at least the columns ``required``.
 
     Raises:
-        sslkit.errors.RunDirectoryError: if it is missing or lacks a column.
+        sslkit.errors.RunDirectoryError: if it is missing, no table or lacks a column.
     """
     require_file(path)
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, restval="")
-        lacking = [column for column in required if column not in (reader.fieldnames or ())]
-        if lacking:
-            raise RunDirectoryError(
-                f"{path} lacks the column(s) {', '.join(lacking)}; it has {reader.fieldnames or 'none'}."
-            )
-        return [
-            Row(path, reader.line_num, {key: value for key, value in row.items() if key is not None}) for row in reader
-        ]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            lacking = [column for column in required if column not in (reader.fieldnames or ())]
+            if lacking:
+                raise RunDirectoryError(
+                    f"{path} lacks the column(s) {', '.join(lacking)}; it has {reader.fieldnames or 'none'}."
+                )
+            return [Row(path, reader.line_num, _readable(row)) for row in reader]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise RunDirectoryError(f"{path} is not a table in UTF-8 ({error}). Run 'sslkit run' again.") from error
+
+
+def _readable(row: Mapping[str, str]) -> dict[str, str]:
+    """Return a row with its control characters spelt out, without cells beyond the header."""
+    return {printable(key, keep=""): printable(value, keep="") for key, value in row.items() if key is not None}
 
 
 def require_file(path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslkit.errors import RunDirectoryError, did_you_mean
+from sslkit.experiment.run_directory import CELL_ID
+from sslkit.printable import printable
 from sslkit.report.rows import Row, read_rows, require_file
+from sslkit.report.shapes import AuditFile, ConfigFile, RunFile, read_shape
 
 _CELL_KEYS = ("pretext", "arm", "fraction", "fold", "repetition", "labels", "cell")
 _SUMMARY_KEYS = ("pretext", "arm", "fraction", "n", "undefined", "labels")
@@ -62,6 +64,7 @@ class Run:
         info: run.json.
         audit: audit.json; empty where the file is missing.
         config: the text of config.toml; None where the file is missing.
+        tables: what config.toml holds; empty where it is missing.
         cells: the rows of results.csv, in their order.
         summaries: the rows of summary.csv, in their order.
     """
@@ -70,6 +73,7 @@ class Run:
     info: Mapping[str, Any]
     audit: Mapping[str, Any]
     config: str | None
+    tables: Mapping[str, Any]
     cells: tuple[Cell, ...]
     summaries: tuple[Summary, ...]
 
@@ -109,8 +113,10 @@ def read_run(directory: Path) -> Run:
             f"{directory} is not a run directory: there is no such folder. "
             "Give the folder that 'sslkit run' wrote to (its --output)."
         )
-    info = _read_info(directory / "run.json")
-    config = directory / "config.toml"
+    require_file(directory / "run.json")
+    info = read_shape(directory / "run.json", RunFile)
+    audit, config = directory / "audit.json", directory / "config.toml"
+    tables = read_shape(config, ConfigFile) if config.is_file() else {}
     cells = tuple(_cell(row) for row in read_rows(directory / "results.csv", _CELL_KEYS))
     metric = str(info.get("primary_metric") or "qwk")
     if cells and metric not in cells[0].scores:
@@ -121,38 +127,20 @@ def read_run(directory: Path) -> Run:
     return Run(
         directory=directory,
         info=info,
-        audit=_read_audit(directory / "audit.json"),
-        config=config.read_text(encoding="utf-8") if config.is_file() else None,
+        audit=read_shape(audit, AuditFile) if audit.is_file() else {},
+        config=printable(config.read_text(encoding="utf-8")) if config.is_file() else None,
+        tables=tables,
         cells=cells,
         summaries=tuple(_summary(row) for row in read_rows(directory / "summary.csv", _SUMMARY_KEYS)),
     )
 
 
-def _read_info(path: Path) -> Mapping[str, Any]:
-    require_file(path)
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise RunDirectoryError(f"{path} is not JSON ({error}). Run 'sslkit run' again.") from error
-    if not isinstance(info, dict) or not isinstance(info.get("class_names"), list):
-        raise RunDirectoryError(f"{path} has no list 'class_names'; it was not written by 'sslkit run'.")
-    return info
-
-
-def _read_audit(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        audit: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise RunDirectoryError(f"{path} is not JSON ({error}). Run 'sslkit run' again.") from error
-    return audit
-
-
 def _cell(row: Row) -> Cell:
+    if not CELL_ID.fullmatch(row.values["cell"]):  # it names a folder that is read
+        raise row.error(f"column 'cell' holds {row.values['cell']!r}, which is not the 16 hex digits of a cell")
     return Cell(
         line=Line(row.values["pretext"], row.values["arm"]),
-        fraction=row.number("fraction"),
+        fraction=row.share("fraction"),
         fold=row.integer("fold"),
         repetition=row.integer("repetition"),
         labels=row.optional("labels"),
@@ -164,7 +152,7 @@ def _cell(row: Row) -> Cell:
 def _summary(row: Row) -> Summary:
     return Summary(
         line=Line(row.values["pretext"], row.values["arm"]),
-        fraction=row.number("fraction"),
+        fraction=row.share("fraction"),
         n=row.integer("n"),
         undefined=row.integer("undefined"),
         labels=row.optional("labels"),

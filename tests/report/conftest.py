@@ -108,7 +108,7 @@ def write_run(
                             f"referable_{m}": float(0.7 + 0.2 * score)
                             for m in ("auroc", "threshold", "sensitivity", "specificity")
                         }
-                    row["cell"] = f"c{number}{round(1000 * fraction):04d}{fold}{repetition}"
+                    row["cell"] = f"{number:08d}c{round(1000 * fraction):05d}{fold}{repetition}"
                     if lost(row):
                         continue
                     if undefined(row):

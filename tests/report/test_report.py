@@ -259,13 +259,15 @@ def test_incomplete_runs_are_reported(make_run: MakeRun, options: dict[str, obje
 
 def test_failed_jobs_and_lost_files_are_told(make_run: MakeRun) -> None:
     failed = [{"job": "c00050", "reason": "the loss is not finite at update 12"}]
-    run = make_run(fractions=[0.05], folds=2, lost=lambda row: row["cell"] == "c0005000", info={"failed_jobs": failed})
-    shutil.rmtree(run / "cells" / "c0005010")
+    run = make_run(
+        fractions=[0.05], folds=2, lost=lambda row: row["cell"] == "00000000c0005000", info={"failed_jobs": failed}
+    )
+    shutil.rmtree(run / "cells" / "00000000c0005010")
     page = Page(write_report(run))
     assert "1 job failed" in page.text
     assert "the loss is not finite at update 12" in page.text
     assert scores(page, "rotation, pretrained")["cells"] == ["1"]
-    assert "whose predictions.csv is missing: c0005010" in page.text
+    assert "whose predictions.csv is missing: 00000000c0005010" in page.text
 
 
 def test_unknown_folder_is_refused(tmp_path: Path) -> None:

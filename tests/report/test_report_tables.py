@@ -23,7 +23,7 @@ MakeRun = Callable[..., Path]
 
 def run_of(scores: dict[tuple[Line, int, int], float | None]) -> Run:
     cells = [Cell(line, 0.05, fold, repetition, 24, "c", {"qwk": s}) for (line, fold, repetition), s in scores.items()]
-    return Run(Path("none"), {"class_names": ["a", "b"]}, {}, None, tuple(cells), ())
+    return Run(Path("none"), {"class_names": ["a", "b"]}, {}, None, {}, tuple(cells), ())
 
 
 KEYS = st.tuples(st.sampled_from([PRETRAINED, SCRATCH]), st.integers(0, 3), st.integers(0, 2))
@@ -140,7 +140,11 @@ def test_a_malformed_number_is_refused_with_its_place(make_run: MakeRun, value: 
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("{", "is not JSON"), (json.dumps({"name": "x"}), "has no list 'class_names'")]
+    ("text", "reason"),
+    [
+        ("{", "is not JSON"),
+        (json.dumps({"name": "x"}), "is not as 'sslkit run' writes it:\nclass_names: is required and missing"),
+    ],
 )
 def test_malformed_run_json_is_refused(make_run: MakeRun, text: str, reason: str) -> None:
     run = make_run(fractions=[0.05], folds=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Any
 
 from sslkit.report.tables import Run
@@ -22,7 +21,7 @@ class Facts:
 
     def __init__(self, run: Run) -> None:
         self.run, self.info, self.audit = run, run.info, run.audit
-        self.config: dict[str, Any] = tomllib.loads(run.config) if run.config else {}
+        self.config = run.tables
 
     def stated(self, key: str) -> str | None:
         """Return what the configuration's table ``[card]`` says under a key."""

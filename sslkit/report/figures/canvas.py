@@ -78,11 +78,16 @@ def draw_svg(draw: Callable[[Figure], None], name: str, width: int, height: int)
 
     Ids are salted with ``name``. The user's own settings of matplotlib neither matter nor change.
     """
+    import warnings
+
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # Text stays text, which the reader's own fonts draw; a label beyond all measure leaves no room for the axes.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         matplotlib.rcParams["svg.hashsalt"] = name
@@ -139,9 +144,15 @@ def slug(*parts: str) -> str:
     return "-".join(map(_slug, parts))
 
 
+_LONGEST = 60
+"""Letters of a text that a file's name takes: systems end names at 255 bytes."""
+
+
 def _slug(text: str) -> str:
     plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:6]}".lstrip("-")
+    if plain == text and len(text) <= _LONGEST:
+        return plain
+    return f"{plain[:_LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}".lstrip("-")
 
 
 def _parse(svg: str) -> ElementTree.Element:

@@ -10,7 +10,7 @@ from sslkit.experiment.collapse import COLLAPSED
 from sslkit.report.comparison import mean_curve, select
 from sslkit.report.figures.canvas import Drawing, draw_svg, inline, slug, standalone
 from sslkit.report.figures.palette import BASELINE, SERIES, LineStyle, line_styles
-from sslkit.report.logs import read_curve, read_pretrainings
+from sslkit.report.logs import folders_in, read_curve, read_pretrainings
 from sslkit.report.tables import Line, Run
 from sslkit.report.text import file_share, metric_name, plural, share
 
@@ -83,7 +83,7 @@ def draw_pretraining(run: Run) -> dict[str, list[Drawing]]:
     root = run.directory / "pretraining"
     styles = line_styles(run.lines)
     drawings = {}
-    for task in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else ():
+    for task in folders_in(root):
         folds = read_pretrainings(run, task.name)
         names = dict.fromkeys(key for curve in folds.values() for row in curve if "epoch" in row for key in row)
         metrics = sorted((name for name in names if name not in _NO_METRICS), key=lambda name: name != "loss")

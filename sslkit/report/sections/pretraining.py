@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sslkit.experiment.collapse import COLLAPSED, collapse_sentence, ended_collapsed
-from sslkit.report.logs import read_curve, read_kept_epoch, read_pretrainings
+from sslkit.report.logs import folders_in, read_curve, read_kept_epoch, read_pretrainings
 from sslkit.report.markup import NOTHING, Markup, element
 from sslkit.report.tables import Run
 from sslkit.report.text import share
@@ -33,10 +33,10 @@ def spread_note(run: Run, task: str) -> Markup:
 def kept_epochs(run: Run, task: str) -> Markup:
     """Return a note on the linear probe and on the epochs that were kept by it; nothing where there was no probe."""
     probed, earlier = False, []
-    for folder in sorted(path for path in (run.directory / "pretraining" / task).iterdir() if path.is_dir()):
+    for folder in folders_in(run.directory / "pretraining" / task):
         log, kept = read_curve(folder / "metrics.jsonl"), read_kept_epoch(folder)
         probed |= any("probe_qwk" in line for line in log)
-        if log and kept is not None and kept < log[-1]["epoch"]:
+        if log and kept is not None and kept < log[-1].get("epoch", 0):
             earlier.append(f"{kept} of {folder.name}")
     if not probed:
         return NOTHING
