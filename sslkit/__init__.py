@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         longest_first,
     )
     from sslkit.metrics import quadratic_weighted_kappa
+    from sslkit.printable import abbreviate, listed, printable, shown
     from sslkit.processes import follow_parent, stops_held
     from sslkit.registry import build_registry
     from sslkit.report import write_report
@@ -61,6 +62,7 @@ _HOMES = {
         "longest_first",
     ),
     "sslkit.metrics": ("quadratic_weighted_kappa",),
+    "sslkit.printable": ("abbreviate", "listed", "printable", "shown"),
     "sslkit.processes": ("follow_parent", "stops_held"),
     "sslkit.registry": ("build_registry",),
     "sslkit.report": ("write_report",),
@@ -87,11 +89,13 @@ __all__ = [
     "TaskContext",
     "Views",
     "__version__",
+    "abbreviate",
     "bench",
     "build_registry",
     "doctor",
     "follow_parent",
     "hookimpl",
+    "listed",
     "load_config",
     "load_timm_weights",
     "load_weights",
@@ -101,10 +105,12 @@ __all__ = [
     "parse_config",
     "plan",
     "predict",
+    "printable",
     "quadratic_weighted_kappa",
     "read_file",
     "read_table",
     "run",
+    "shown",
     "stops_held",
     "write_report",
 ]

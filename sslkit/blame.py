@@ -10,16 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
-import torch
-
 from sslkit.errors import PluginError, SslkitError
 
 logger = logging.getLogger("sslkit")
 
 PATIENCE = 10.0
 """Seconds that a call may take before it is said whose it is."""
-
-_WANT_OF_MEMORY: tuple[type[Exception], ...] = (MemoryError, torch.OutOfMemoryError)
 
 
 @dataclass(frozen=True)
@@ -62,10 +58,10 @@ def blame(plugin: Provenance, call: str, *, contract: tuple[type[Exception], ...
         raise
     except contract:
         raise
-    except _WANT_OF_MEMORY as error:
-        error.add_note(f"in {call} of {plugin.described}")
-        raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not loaded
+            error.add_note(f"in {call} of {plugin.described}")
+            raise
         frames = _own_frames(error.__traceback__, plugin.package)
         if isinstance(error, SystemExit) and not _ends_in(frames, plugin.package):
             raise  # by a signal's handler, say

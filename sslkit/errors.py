@@ -23,6 +23,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Self
 
+from sslkit.printable import shown
+
 
 class SslkitError(Exception):
     """The root of the tree; ``exit_status`` is what the command line returns."""
@@ -92,61 +94,3 @@ def did_you_mean(given: str, accepted: Iterable[str]) -> str:
     """
     nearest = difflib.get_close_matches(given, list(accepted), n=1, cutoff=0.6)
     return f"; did you mean {shown(nearest[0])}?" if nearest else ""
-
-
-def legible(name: str) -> str:
-    r"""Return a name as a message shows it: in one line, with backslash escapes for what cannot be printed.
-
-    Example:
-        >>> print(legible("an eye\n\udce9.png"))
-        an eye\n\udce9.png
-    """
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in name)
-
-
-def printable(text: str) -> str:
-    r"""Return text that a terminal shows and does not obey: what is not printable but line ends and tabs is escaped.
-
-    Example:
-        >>> print(printable("a\x1b[2Jb"))
-        a\x1b[2Jb
-    """
-    return "".join(character if character in "\n\t" else legible(character) for character in text)
-
-
-def abbreviate(text: str, width: int = 120) -> str:
-    """Return text that can be printed, without its middle where it is longer than ``width``.
-
-    Example:
-        >>> abbreviate("0123456789", width=6)
-        '0123 ... 89'
-    """
-    text = printable(text)
-    if len(text) <= width:
-        return text
-    tail = width // 3
-    return f"{text[: width - tail]} ... {text[-tail:]}"
-
-
-def shown(value: object) -> str:
-    r"""Return a value as Python writes it, in one line and abbreviated: for messages that quote what was given.
-
-    Example:
-        >>> print(shown("two\nlines"))
-        'two\nlines'
-    """
-    return abbreviate(repr(value))
-
-
-def listed(names: Iterable[str], most: int = 40) -> str:
-    """Return names in one line, each abbreviated, and how many there are where not all are shown.
-
-    Example:
-        >>> listed(["left", "right", "both"], most=2)
-        'left, right, ... (3 in all)'
-    """
-    names = list(names)
-    texts = [abbreviate(legible(name), 60) for name in names[:most]]
-    while sum(map(len, texts)) > 1000:
-        texts.pop()
-    return ", ".join([*texts, *([f"... ({len(names)} in all)"] if len(names) > len(texts) else [])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Categories of Unicode that show nothing themselves: controls, formats, lone surrogates, and breaks of lines."""
@@ -26,6 +27,44 @@ def printable(text: str, *, keep: str = "\n\t") -> str:
         return text
     kept = keep + _JOINERS
     return "".join(letter if letter in kept or not _steers(letter) else _spelt(letter) for letter in text)
+
+
+def abbreviate(text: str, width: int = 120) -> str:
+    """Return text that can be printed, without its middle where it is longer than ``width``.
+
+    Example:
+        >>> abbreviate("0123456789", width=6)
+        '0123 ... 89'
+    """
+    text = printable(text)
+    if len(text) <= width:
+        return text
+    tail = width // 3
+    return f"{text[: width - tail]} ... {text[-tail:]}"
+
+
+def shown(value: object) -> str:
+    r"""Return a value as Python writes it, in one line and abbreviated: for messages that quote what was given.
+
+    Example:
+        >>> print(shown("two\nlines"))
+        'two\nlines'
+    """
+    return abbreviate(repr(value))
+
+
+def listed(names: Iterable[str], most: int = 40) -> str:
+    """Return names in one line, each abbreviated, and how many there are where not all are shown.
+
+    Example:
+        >>> listed(["left", "right", "both"], most=2)
+        'left, right, ... (3 in all)'
+    """
+    names = list(names)
+    texts = [abbreviate(printable(name, keep=""), 60) for name in names[:most]]
+    while sum(map(len, texts)) > 1000:
+        texts.pop()
+    return ", ".join([*texts, *([f"... ({len(names)} in all)"] if len(names) > len(texts) else [])])
 
 
 def _steers(letter: str) -> bool:

@@ -19,8 +19,9 @@ from sslkit import hookspecs
 from sslkit.blame import Provenance, blame, watched
 from sslkit.config.base import PluginConfig
 from sslkit.config.messages import describe_validation_error
-from sslkit.errors import ConfigError, PluginError, did_you_mean, shown
+from sslkit.errors import ConfigError, PluginError, did_you_mean
 from sslkit.interfaces import API_VERSION, Backbone, Dataset, DownstreamHead, Executor, Plugin, PretextTask
+from sslkit.printable import shown
 
 ENTRY_POINT_GROUP = "sslkit"
 

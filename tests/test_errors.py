@@ -5,7 +5,7 @@ import re
 import pytest
 
 from sslkit import errors
-from sslkit.errors import RunError, SslkitError, UsageError, abbreviate, did_you_mean, listed, printable, shown
+from sslkit.errors import RunError, SslkitError, UsageError, did_you_mean
 
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, SslkitError)]
 
@@ -36,23 +36,8 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
         ("xyz", ["jigsaw", "rotation"], ""),
         ("rotation", [], ""),
         ("", ["rotation"], ""),
+        ("image", ["image\x1b"], r"; did you mean 'image\x1b'?"),
     ],
 )
 def test_the_nearest_word(given: str, accepted: list[str], expected: str) -> None:
     assert did_you_mean(given, accepted) == expected
-
-
-def test_text_that_a_terminal_would_obey_is_escaped() -> None:
-    assert printable("é 名 \x1b[2J\x07\r\x7f\x85\u202e\u2028\udcff") == r"é 名 \x1b[2J\x07\r\x7f\x85\u202e\u2028\udcff"
-    assert printable("two\n\tlines") == "two\n\tlines"
-
-
-def test_what_is_long_is_told_by_its_ends() -> None:
-    assert abbreviate("a" * 120) == "a" * 120
-    assert abbreviate("a" * 100 + "b" * 100) == f"{'a' * 80} ... {'b' * 40}"
-    assert shown(["\x1b[2J\n"]) == r"['\x1b[2J\n']"
-    assert listed(["a", "b\n", "c" * 99]) == rf"a, b\n, {'c' * 40} ... {'c' * 20}"
-    assert listed(["c" * 100] * 100) == ", ".join([f"{'c' * 40} ... {'c' * 20}"] * 15) + ", ... (100 in all)"
-    assert listed("abc", most=3) == "a, b, c"
-    assert listed("abcd", most=3) == "a, b, c, ... (4 in all)"
-    assert did_you_mean("image", ["image\x1b"]) == r"; did you mean 'image\x1b'?"

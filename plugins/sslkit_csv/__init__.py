@@ -18,8 +18,8 @@ from typing import ClassVar
 
 from pydantic import field_validator
 
-from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl, read_table
-from sslkit.errors import DataError, listed, shown
+from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl, listed, read_table, shown
+from sslkit.errors import DataError
 
 _DRIVE = re.compile("[A-Za-z]:/")
 

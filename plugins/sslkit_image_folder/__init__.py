@@ -15,8 +15,8 @@ from typing import ClassVar
 
 from pydantic import field_validator
 
-from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl
-from sslkit.errors import DataError, shown
+from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl, shown
+from sslkit.errors import DataError
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """What counts as an image, in lower or upper case; other files are passed over."""

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import field_validator
 
-from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl
-from sslkit.errors import DataError, did_you_mean, shown
+from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl, shown
+from sslkit.errors import DataError, did_you_mean
 
 Split = Literal["train", "val", "test"]
 

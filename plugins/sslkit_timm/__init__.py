@@ -13,8 +13,18 @@ import torch
 from pydantic import Field, field_validator
 from torch import nn
 
-from sslkit import Backbone, ConfigPath, PluginConfig, hookimpl, load_timm_weights, load_weights
-from sslkit.errors import ConfigError, abbreviate, did_you_mean, listed, shown
+from sslkit import (
+    Backbone,
+    ConfigPath,
+    PluginConfig,
+    abbreviate,
+    hookimpl,
+    listed,
+    load_timm_weights,
+    load_weights,
+    shown,
+)
+from sslkit.errors import ConfigError, did_you_mean
 
 _RESERVED = frozenset(
     {

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
-from sslkit.errors import abbreviate, shown
 from sslkit.files import absolute
+from sslkit.printable import abbreviate, shown
 
 
 class PluginConfig(BaseModel):

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from sslkit.config.messages import describe_validation_error
 from sslkit.config.plain import to_plain
 from sslkit.config.schema import RunConfig
-from sslkit.errors import ConfigError, abbreviate, shown
+from sslkit.errors import ConfigError
+from sslkit.printable import abbreviate, shown
 
 MOST_BYTES = 2**20
 """Of a TOML file: a whole study takes a few thousand, and a device or an image given by mistake has no end."""

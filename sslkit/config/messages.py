@@ -8,7 +8,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from sslkit.config.plain import key_path
-from sslkit.errors import abbreviate, did_you_mean, listed, shown
+from sslkit.errors import did_you_mean
+from sslkit.printable import abbreviate, listed, shown
 
 MOST_MISTAKES = 20
 """That are described; a file of another program has thousands."""

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from sslkit.errors import ConfigError, abbreviate, legible, shown
+from sslkit.errors import ConfigError
+from sslkit.printable import abbreviate, printable, shown
 
 MOST_LEVELS = 16
 """Of tables and arrays in one another; what reads them further on recurses."""
@@ -47,7 +48,7 @@ def to_plain(value: object, path: tuple[str, ...] = ()) -> Any:
 
 def key_path(parts: tuple[str, ...]) -> str:
     """Return the path of a key as messages name it: in one line, without control characters, abbreviated."""
-    return abbreviate(".".join(abbreviate(legible(part), 60) or '""' for part in parts)) or "configuration"
+    return abbreviate(".".join(abbreviate(printable(part, keep=""), 60) or '""' for part in parts)) or "configuration"
 
 
 def _text(value: object, path: tuple[str, ...]) -> str:

@@ -20,7 +20,7 @@ from pydantic import (
 
 from sslkit.config.base import ConfigPath, PluginConfig
 from sslkit.config.card import CardConfig
-from sslkit.errors import shown
+from sslkit.printable import shown
 
 Arm = Literal["pretrained", "scratch", "frozen", "knn", "imagenet"]
 # The upper ends are beyond any study: they tell a slip of the pen from a wish before it takes the machine down.

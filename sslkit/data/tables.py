@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sslkit.errors import DataError, did_you_mean, listed, shown
+from sslkit.errors import DataError, did_you_mean
+from sslkit.printable import listed, shown
 
 
 def read_table(

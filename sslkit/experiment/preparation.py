@@ -14,13 +14,14 @@ from sslkit.data.cache import ImageCache, build_cache, default_cache_root
 from sslkit.data.manifest import Manifest, fits_tables
 from sslkit.data.splits import Splits
 from sslkit.engine.precision import Compute
-from sslkit.errors import DataError, legible
+from sslkit.errors import DataError
 from sslkit.experiment.audit import Audit, audit, duplicates_of, join_duplicates
 from sslkit.experiment.environment import git_state, hardware
 from sslkit.experiment.observation import RunObserver
 from sslkit.experiment.plan import Jobs, Study, draw_splits, make_jobs
 from sslkit.experiment.recipe import Recipe, versions
 from sslkit.experiment.run_directory import RunDirectory
+from sslkit.printable import printable
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _check_unreadable(manifest: Manifest, cache: ImageCache, on_unreadable: str)
     unreadable = [{"id": manifest.records[row].id, "reason": reason} for row, reason in rows]
     if not unreadable:
         return []
-    shown = "\n".join(f"  {legible(item['id'])}: {item['reason']}" for item in unreadable[:10])
+    shown = "\n".join(f"  {printable(item['id'], keep='')}: {item['reason']}" for item in unreadable[:10])
     shown += f"\n  and {len(unreadable) - 10} more" if len(unreadable) > 10 else ""
     if len(unreadable) == len(manifest):
         raise DataError(f"none of the {len(manifest)} images can be read:\n{shown}")

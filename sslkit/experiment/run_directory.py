@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.config.loading import read_toml
-from sslkit.errors import RunDirectoryError, StorageError, abbreviate, shown
+from sslkit.errors import RunDirectoryError, StorageError
 from sslkit.files import absolute
+from sslkit.printable import abbreviate, shown
 
 CELL_ID = re.compile(r"[0-9a-f]{16}")
 """What a cell is called: the only names of folders that are taken from a table."""

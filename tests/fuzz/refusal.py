@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sslkit.errors import UsageError, printable
+from sslkit.errors import UsageError
+from sslkit.printable import printable
 
 MOST_LINES, LONGEST_LINE = 25, 2000
 
