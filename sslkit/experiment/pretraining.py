@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import time
-import zipfile
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +33,7 @@ from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
 from sslkit.engine.tasks import make_views, take_step
 from sslkit.engine.trainer import Schedule, check_update, train
 from sslkit.engine.weights import load_state
+from sslkit.experiment.checkpoint import read_checkpoint, write_checkpoint
 from sslkit.experiment.collapse_watch import CollapseWatch
 from sslkit.experiment.recipe import Configured, Recipe, digest, task_context
 from sslkit.experiment.representation_probe import MAX_PROBE_IMAGES, evenly_drawn, probe_representation
@@ -47,8 +46,6 @@ VIEW_CHUNK = 8
 
 _MAX_FIT_IMAGES = 2000
 """Images that a task's ``fit`` is given at most, evenly drawn: memory does not grow with the data set."""
-
-_CHECKPOINT_KEYS = {"job", "update", "task", "optimizer", "scaler", "log", "epoch", "best"}
 
 _FILES = ("backbone.safetensors", "config.json", "metrics.jsonl")
 """What a finished pretraining vouches for."""
@@ -284,9 +281,7 @@ class _Pretraining:
             },
             "best": self.best_weights,
         }
-        content = io.BytesIO()  # written in one go: torch's own writer does not tell a full disk from a bug
-        torch.save(state, content)
-        write_atomically(self.job.folder / "last.ckpt", lambda file: file.write(content.getbuffer()))
+        write_checkpoint(self.job.folder / "last.ckpt", state)
         self.saved_at = time.monotonic()
 
     def _resume(self) -> int:
@@ -340,23 +335,6 @@ class _Pretraining:
             },
         }
         write_json(self.job.folder / "config.json", config)
-
-
-def read_checkpoint(path: Path, device: str) -> dict[str, Any] | None:
-    """Return what a checkpoint holds, or None if it is damaged; no code in it is run.
-
-    A checkpoint is a zip archive, whose every entry has a CRC-32, which torch writes but does not check.
-    """
-    content = io.BytesIO(path.read_bytes())
-    try:
-        with zipfile.ZipFile(content) as archive:
-            if archive.testzip() is not None:
-                return None
-        content.seek(0)
-        state = torch.load(content, map_location=device, weights_only=True)
-    except Exception:  # a damaged archive makes its parsers raise nearly anything
-        return None
-    return state if isinstance(state, dict) and state.keys() >= _CHECKPOINT_KEYS else None
 
 
 def _mean(values: list[float]) -> float | None:

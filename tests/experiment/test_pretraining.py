@@ -16,7 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sslkit.engine.precision import Compute
 from sslkit.experiment import pretraining
 from sslkit.experiment.cell import CellJob
-from sslkit.experiment.pretraining import PretrainingJob, read_checkpoint
+from sslkit.experiment.checkpoint import read_checkpoint
+from sslkit.experiment.pretraining import PretrainingJob
 
 
 def make_job(root: Path, *, checkpoint_seconds: float = 30, **changes: object) -> PretrainingJob:

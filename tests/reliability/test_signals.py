@@ -17,7 +17,7 @@ import pytest
 from studies import tiny_config
 
 from sslkit.config import to_toml
-from sslkit.experiment.pretraining import read_checkpoint
+from sslkit.experiment.checkpoint import read_checkpoint
 
 ENDLESS: dict[str, dict[str, Any]] = {
     "ingest": {"dataset": {"patients": 4000, "size": 512}},
