@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save_file
+
 import sslkit
+from sslkit.checksums import seal
 from sslkit.config import RunConfig, parse_config
 from sslkit.engine.precision import Compute
 from sslkit.experiment.environment import process_context
@@ -42,6 +47,12 @@ def tiny_tables(**changes: Any) -> dict[str, Any]:
 
 def tiny_config(**changes: Any) -> RunConfig:
     return parse_config(tiny_tables(**changes), root=Path("/"))
+
+
+def save_backbone(weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Leave an encoder's weights in a folder, as a pretraining does."""
+    save_file(dict(weights), folder / "backbone.safetensors")
+    seal(folder, ["backbone.safetensors"])
 
 
 def prepare_tiny(root: Path, **changes: Any) -> Prepared:

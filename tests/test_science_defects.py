@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from studies import tiny_config
 
 import sslkit
+from sslkit.blame import Provenance
 from sslkit.data.duplicates import find_duplicates
 from sslkit.data.manifest import Manifest, read_manifest
 from sslkit.data.splits import make_splits
@@ -38,6 +39,7 @@ class Records:
     """As much of a data set as a manifest is read from."""
 
     name = "made-up"
+    provenance = Provenance("the data set 'made-up'", __name__)
 
     def __init__(self, records: list[Record]) -> None:
         self._records = records

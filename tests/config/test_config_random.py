@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import datetime
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from studies import tiny_tables
 import sslkit
 from sslkit import registry
 from sslkit.config import RunConfig
+from sslkit.printable import printable
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
 REGISTRY = sslkit.build_registry()
@@ -216,7 +216,7 @@ class Checked:
         lines = checked.err.splitlines()
         assert len(lines) <= MOST_LINES
         assert max(map(len, lines)) <= LONGEST_LINE
-        assert re.sub("[\n\t]", "", checked.err).isprintable()
+        assert printable(checked.err) == checked.err
         assert "Traceback" not in checked.err
         # A run refuses it by the same words, and leaves nothing behind.
         assert command("run", self.path, "--output", self.output, *options) == checked

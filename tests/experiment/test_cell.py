@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from studies import prepare_tiny
+from safetensors.torch import load_file
+from studies import prepare_tiny, save_backbone
 
 import sslkit
-from sslkit.checksums import seal
 from sslkit.engine.networks import call_with_seed
 from sslkit.engine.precision import Compute
 from sslkit.engine.seeding import derive_seed
@@ -42,11 +41,6 @@ def initial_encoder(cell: CellJob) -> dict[str, torch.Tensor]:
     seed = derive_seed(cell.recipe.seed, "encoder", cell.fold, cell.repetition)
     network = call_with_seed(seed, cell.recipe.backbone.make().build)
     return dict(network.state_dict())
-
-
-def save_backbone(weights: dict[str, torch.Tensor], folder: Path) -> None:
-    save_file(weights, folder / "backbone.safetensors")
-    seal(folder, ["backbone.safetensors"])
 
 
 def test_arms_differ_in_the_initial_encoder_and_nothing_else(prepared: Prepared, tmp_path: Path) -> None:

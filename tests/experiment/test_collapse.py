@@ -226,8 +226,8 @@ class TestAWatch:
 
     def test_measures_the_same_after_a_resume(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(CollapseWatch, "due", lambda self, epoch, updates_done: True)
-        monkeypatch.setattr(pretraining, "_CHECKPOINT_SECONDS", 0.0)
         whole, cut = self.job(tmp_path / "whole"), self.job(tmp_path / "cut")
+        cut = replace(cut, recipe=replace(cut.recipe, checkpoint_seconds=0.0))
         whole.execute(lambda values: None)
 
         def stop(values: Any) -> None:

@@ -16,6 +16,8 @@ from sslkit.experiment.running import RunResult
 from sslkit.metrics import quadratic_weighted_kappa
 from sslkit.statistics import corrected_t, holm
 
+ANY_CELL = 16 * "0"
+
 Row = dict[str, Any]
 
 FOLDS = 5
@@ -35,7 +37,7 @@ def result(arm: str, fraction: float, fold: int, qwk: float | None, **changes: A
         "labels": round(1000 * fraction),
         "test_images": 30,
         "qwk": qwk,
-        "cell": "any",
+        "cell": ANY_CELL,
     } | changes
 
 
@@ -62,7 +64,7 @@ def summarised(tmp_path: Path) -> Callable[[list[Row]], list[Row]]:
     """Summarise rows whose cells all share one file of predictions."""
     directory = RunDirectory(tmp_path)
     targets = np.arange(30) % 5
-    predict(directory, "any", targets, np.where(np.arange(30) % 4, targets, 0))
+    predict(directory, ANY_CELL, targets, np.where(np.arange(30) % 4, targets, 0))
 
     def summarise_rows(rows: list[Row]) -> list[Row]:
         summary = summarise(rows)
@@ -174,7 +176,7 @@ def test_the_interval_holds_the_mean(tmp_path: Path) -> None:
         for repetition in range(2):
             targets = np.random.default_rng(fold).integers(0, 5, 80)
             predicted = np.clip(targets + rng.integers(-1, 2, 80), 0, 4)
-            cell = f"{fold}-{repetition}"
+            cell = f"{fold:08x}{repetition:08x}"
             predict(directory, cell, targets, predicted)
             qwk = quadratic_weighted_kappa(targets, predicted, 5)
             rows.append(result("scratch", 1.0, fold, qwk, repetition=repetition, cell=cell))

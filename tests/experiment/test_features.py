@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from studies import prepare_tiny
+from safetensors.torch import load_file
+from studies import prepare_tiny, save_backbone
 
-from sslkit.checksums import seal
 from sslkit.data.normalization import normalize
 from sslkit.experiment.features import FeaturesJob, read_features
 
@@ -20,8 +19,7 @@ def job(tmp_path: Path) -> FeaturesJob:
     """A job whose pretraining has left random weights."""
     (job, _) = prepare_tiny(tmp_path / "run").jobs.features
     plugin = job.recipe.backbone.make()
-    save_file(plugin.build().state_dict(), tmp_path / "backbone.safetensors")
-    seal(tmp_path, ["backbone.safetensors"])
+    save_backbone(plugin.build().state_dict(), tmp_path)
     return replace(job, folder=tmp_path)
 
 

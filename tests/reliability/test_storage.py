@@ -184,7 +184,7 @@ def test_a_cell_that_is_edited_under_way_is_reported_and_not_counted(tmp_path: P
     root = tmp_path / "run"
 
     def edit() -> None:
-        path = next(iter(root.glob("cells/*/predictions.csv")))
+        path = next(iter(root.glob("cells/[!.]*/predictions.csv")))
         path.write_text(path.read_text().replace("0", "1", 1))
 
     with pytest.raises(JobError, match=r"its files were changed after it was finished: predictions\.csv does not fit"):
