@@ -4,85 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import chain
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import PIL
 from filelock import FileLock, Timeout
 
-from sslkit.blame import blame, refuse
+from sslkit.blame import blame
 from sslkit.checksums import flaws, seal, successor
-from sslkit.config.schema import MAX_PIXELS
-from sslkit.data.cropping import crop_and_resize
-from sslkit.data.image_statistics import STATISTICS, global_statistics
-from sslkit.data.reading import DecodedImage, read_image
-from sslkit.data.retina import THUMBNAIL_SIDE, retina_box, thumbnail
-from sslkit.errors import DataError, RunError, StorageError
+from sslkit.data.decoding import CHUNK, Failure, decode_all, decode_chunk
+from sslkit.data.preprocessing import Preprocessing
+from sslkit.errors import DataError
 from sslkit.files import flush_folder, make_scratch, write_json
 from sslkit.interfaces import Dataset
-from sslkit.processes import follow_parent, stops_held
 from sslkit.types import Record
 
 CACHE_VERSION = 4
-HEADER = np.dtype([("format", "S8"), ("mode", "S8"), ("bits", "u1")])
-"""What a file says of itself: Pillow's format and mode, and a channel's bits."""
 
 _FILES = ("images.npy", "statistics.npy", "headers.npy", "index.json")
 """What a cache vouches for."""
-
-_CHUNK = 16
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What is done to an image before anything sees it; one of more than ``max_pixels`` is refused."""
-
-    size: int
-    crop: Literal["fundus", "center", "none"]
-    max_pixels: int = MAX_PIXELS
-
-    def apply(self, content: bytes | npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Return uint8 (size, size, 3) of an image file's bytes or of pixels.
-
-        Raises:
-            DataError: if the image cannot be read, or the crop finds nothing in it.
-        """
-        return crop_and_resize(self._read(content).pixels, self.crop, self.size)
-
-    def look(
-        self, content: bytes | npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.uint8], DecodedImage, dict[str, float]]:
-        """Decode an image once, and return what is stored of it, the image, and its global statistics.
-
-        Raises:
-            DataError: if the image cannot be read, or the crop finds nothing in it.
-        """
-        image = self._read(content)
-        small = thumbnail(image.pixels)
-        try:
-            retina = retina_box(image.pixels, small)
-        except DataError:
-            if self.crop == "fundus":
-                raise
-            retina = None
-        stored = crop_and_resize(image.pixels, self.crop, self.size, retina)
-        num_bytes = len(content) if isinstance(content, bytes) else math.nan
-        return stored, image, global_statistics(image, num_bytes, retina, small[0])
-
-    def _read(self, content: bytes | npt.NDArray[np.uint8]) -> DecodedImage:
-        at_least = max(2 * self.size, THUMBNAIL_SIDE)
-        return read_image(content, at_least=at_least, max_pixels=self.max_pixels)
 
 
 @dataclass(frozen=True)
@@ -113,13 +62,6 @@ class ImageCache:
         """Return (M,) of each original's ``format``, ``mode`` and ``bits``; empty and 0 where unknown."""
         headers: npt.NDArray[np.void] = np.load(self.folder / "headers.npy", allow_pickle=False)
         return headers
-
-
-class _Failure(TypedDict):
-    """Why an image is unreadable, and whether another try may read it."""
-
-    reason: str
-    passing: bool
 
 
 def default_cache_root() -> Path:
@@ -177,7 +119,7 @@ def build_cache(
     scratch = make_scratch(folder)
     try:
         with FileLock(_lock_of(scratch)):
-            unreadable = _decode_all(dataset, records, preprocessing, scratch, workers, context, progress)
+            unreadable = decode_all(dataset, records, preprocessing, scratch, workers, context, progress)
             _write_index(scratch / "index.json", len(records), unreadable)
             seal(scratch, _FILES)
             _move_into_place(scratch, folder)
@@ -222,10 +164,10 @@ def _remove_abandoned(folder: Path) -> None:
 def _fingerprints(dataset: Dataset[Any], records: Sequence[Record], workers: int) -> tuple[str, ...]:
     # In threads: while one waits for the disk or hashes, the others go on, and nothing has to travel.
     def fingerprint(start: int) -> list[str]:
-        return [_fingerprint(dataset, record) for record in records[start : start + _CHUNK]]
+        return [_fingerprint(dataset, record) for record in records[start : start + CHUNK]]
 
     with ThreadPoolExecutor(workers) as pool:
-        return tuple(chain.from_iterable(pool.map(fingerprint, range(0, len(records), _CHUNK))))
+        return tuple(chain.from_iterable(pool.map(fingerprint, range(0, len(records), CHUNK))))
 
 
 def _fingerprint(dataset: Dataset[Any], record: Record) -> str:
@@ -238,111 +180,26 @@ def _fingerprint(dataset: Dataset[Any], record: Record) -> str:
 
 def _try_again(
     dataset: Dataset[Any], records: Sequence[Record], preprocessing: Preprocessing, folder: Path
-) -> dict[int, _Failure]:
+) -> dict[int, Failure]:
     """Return what is unreadable in a cache, after another try at what a disk or network refused."""
     unreadable = _read_index(folder / "index.json")
     passing = [row for row, failure in unreadable.items() if failure["passing"]]
     for row in passing:
         del unreadable[row]
-        unreadable |= _decode_chunk(dataset, [records[row]], preprocessing, folder, row)[1]
+        unreadable |= decode_chunk(dataset, [records[row]], preprocessing, folder, row)[1]
     if passing:
         _write_index(successor(folder / "index.json"), len(records), unreadable)
         seal(folder, _FILES)
     return unreadable
 
 
-def _decode_all(
-    dataset: Dataset[Any],
-    records: Sequence[Record],
-    preprocessing: Preprocessing,
-    folder: Path,
-    workers: int,
-    context: BaseContext,
-    progress: Callable[[int, int], None],
-) -> dict[int, _Failure]:
-    shape = (len(records), preprocessing.size, preprocessing.size, 3)
-    _allocate(folder / "images.npy", shape, np.uint8)
-    _allocate(folder / "statistics.npy", (len(records), len(STATISTICS)), np.float64)[:] = np.nan
-    _allocate(folder / "headers.npy", (len(records),), HEADER)
-    unreadable: dict[int, _Failure] = {}
-    done = 0
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as pool:
-        try:
-            with stops_held():
-                chunks = [
-                    pool.submit(_decode_chunk, dataset, records[start : start + _CHUNK], preprocessing, folder, start)
-                    for start in range(0, len(records), _CHUNK)
-                ]
-            for chunk in as_completed(chunks):
-                count, failures = chunk.result()
-                unreadable.update(failures)
-                done += count
-                progress(done, len(records))
-        except (BrokenProcessPool, MemoryError):
-            raise RunError(
-                "a process that decodes images died: out of memory or of disk? Run the same command again, "
-                "with --set compute.workers=1 if it recurs. A script that calls sslkit.run needs "
-                "'if __name__ == \"__main__\":' around the call."
-            ) from None
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return unreadable
-
-
-def _allocate(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Return a new array on disk, of zeros, whose blocks are taken at once: a full disk is told here.
-
-    Later, on a page that is written to, it would be a fatal signal.
-    """
-    try:
-        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-        if hasattr(os, "posix_fallocate"):
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    except OSError as error:
-        raise StorageError.of(path, error) from error
-    return array
-
-
-def _decode_chunk(
-    dataset: Dataset[Any], records: Sequence[Record], preprocessing: Preprocessing, folder: Path, start: int
-) -> tuple[int, dict[int, _Failure]]:
-    images = np.lib.format.open_memmap(folder / "images.npy", mode="r+")
-    statistics = np.lib.format.open_memmap(folder / "statistics.npy", mode="r+")
-    headers = np.lib.format.open_memmap(folder / "headers.npy", mode="r+")
-    unreadable: dict[int, _Failure] = {}
-    for row, record in enumerate(records, start):
-        try:
-            content = _read(dataset, record)
-            images[row], image, found = preprocessing.look(content)
-            statistics[row] = list(found.values())
-            headers[row] = (image.format, image.mode, image.bits)
-        except (DataError, OSError) as error:
-            # A disk or a network may answer the next time; a damaged image stays damaged.
-            unreadable[row] = {"reason": " ".join(str(error).split()), "passing": isinstance(error, OSError)}
-    images.flush()
-    statistics.flush()
-    headers.flush()
-    return len(records), unreadable
-
-
-def _read(dataset: Dataset[Any], record: Record) -> bytes | npt.NDArray[np.uint8]:
-    with blame(dataset.provenance, "read()", contract=(DataError, OSError)):
-        content = dataset.read(record)
-    if not isinstance(content, bytes | np.ndarray):
-        wanted = "the bytes of an image file, or an array of pixels"
-        raise refuse(dataset.provenance, "read()", f"{type(content).__name__} for the image {record.id!r}", wanted)
-    return content
-
-
-def _read_index(path: Path) -> dict[int, _Failure]:
+def _read_index(path: Path) -> dict[int, Failure]:
     return {int(row): failure for row, failure in json.loads(path.read_text())["unreadable"].items()}
 
 
-def _write_index(path: Path, num_images: int, unreadable: dict[int, _Failure]) -> None:
+def _write_index(path: Path, num_images: int, unreadable: dict[int, Failure]) -> None:
     write_json(path, {"images": num_images, "unreadable": unreadable})
 
 
-def _reasons(unreadable: dict[int, _Failure]) -> dict[int, str]:
+def _reasons(unreadable: dict[int, Failure]) -> dict[int, str]:
     return {row: failure["reason"] for row, failure in sorted(unreadable.items())}

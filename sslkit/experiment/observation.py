@@ -142,3 +142,10 @@ class JobRelay:
         for job in jobs:
             if job.id not in self._over:
                 self.failed(job, reason)
+
+    def refuse_changed(self, cells: Sequence[CellJob]) -> None:
+        """Call those cells failed whose files were changed after they had finished."""
+        failed = dict(self.failures)
+        for cell in cells:
+            if cell.id not in failed and not cell.done:
+                self.failed(cell, f"its files were changed after it was finished: {'; '.join(cell.flaws())}")

@@ -14,8 +14,8 @@ import numpy as np
 from sslkit.blame import blame
 from sslkit.checksums import SUMS
 from sslkit.config import PluginTable, RunConfig
-from sslkit.data.cache import Preprocessing
 from sslkit.data.manifest import Manifest, read_manifest
+from sslkit.data.preprocessing import Preprocessing
 from sslkit.data.splits import Splits, make_splits
 from sslkit.engine.heads import check_classes, grade_of
 from sslkit.engine.networks import call_with_seed

@@ -22,7 +22,7 @@ from torch import nn
 from sslkit.checksums import read_sums, require
 from sslkit.config import RunConfig
 from sslkit.config.loading import parse_config, read_toml
-from sslkit.data.cache import Preprocessing
+from sslkit.data.preprocessing import Preprocessing
 from sslkit.engine.heads import decode, logits_of
 from sslkit.engine.networks import Encoder, build_encoder
 from sslkit.engine.precision import Compute, resolve_compute

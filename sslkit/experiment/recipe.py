@@ -18,8 +18,9 @@ from sslkit.blame import blame
 from sslkit.checksums import file_digest
 from sslkit.config import PluginConfig
 from sslkit.config.schema import FinetuningConfig, PretrainingConfig
-from sslkit.data.cache import ImageCache, Preprocessing
+from sslkit.data.cache import ImageCache
 from sslkit.data.cropping import circular_mask
+from sslkit.data.preprocessing import Preprocessing
 from sslkit.engine.precision import Compute
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.interfaces import Backbone

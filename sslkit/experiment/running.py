@@ -96,15 +96,12 @@ def _execute(
     observer: RunObserver,
     check_still_there: Callable[[], None],
 ) -> RunResult:
-    config = study.config
-    clock = _Clock()
-    hooks = Hooks(registry)
-    relay = JobRelay(observer, hooks)
+    clock, relay = _Clock(), JobRelay(observer, Hooks(registry))
     compute, prepared = _prepare(study, directory, observer, relay.warn)
     clock.lap("ingest")
 
+    shares = study.config.evaluation.label_fractions
     write_text(directory.config, to_toml(study.resolved()))
-    shares = config.evaluation.label_fractions
     write_json(directory.splits, prepared.splits.to_json([record.id for record in prepared.manifest.records], shares))
     prepared.audit.write(directory.audit)
     about = describe(study, prepared, compute)
@@ -112,35 +109,26 @@ def _execute(
     sessions = _earlier_sessions(directory, relay)
     write_json(directory.run, {**about, "sessions": sessions})
 
-    hooks.run_started(directory.root, study.resolved())
-    jobs = prepared.jobs.missing()
-    for flaw in prepared.jobs.flaws():
-        relay.warn(f"{flaw}; it is done anew")
-    observer.stage("jobs", len(jobs))
-    executor = study.executor.make()
-    with blame(executor.provenance, "run()", contract=(OSError,)):
-        executor.run(jobs, num_workers(config.compute.workers, compute), relay)
-    relay.give_up(jobs, f"{executor.provenance.described} left it undone and did not say why")
+    relay.hooks.run_started(directory.root, study.resolved())
+    num_jobs = _run_jobs(study, prepared, compute, relay)
     clock.lap("jobs")
-
     check_still_there()
-    for cell in prepared.jobs.cells:
-        if not cell.done and cell.id not in dict(relay.failures):
-            relay.failed(cell, f"its files were changed after it was finished: {'; '.join(cell.flaws())}")
+    relay.refuse_changed(prepared.jobs.cells)
+
     cross_fit(study, prepared.jobs.cells)
-    places = {cell.id: {key: cell.coordinates[key] for key in _PLACE} for cell in prepared.jobs.cells}
     rows = read_results(prepared.jobs.cells)
     summary = write_results(directory, rows, study.make_head().num_classes)
     sessions.append(
         {
             "started": _iso(clock.started),
             "finished": _iso(datetime.now(UTC)),
-            "jobs": len(jobs),
+            "jobs": num_jobs,
             "timings": clock.laps(),
             "warnings": relay.warnings,
             "hardware": about["hardware"],
         }
     )
+    places = {cell.id: {key: cell.coordinates[key] for key in _PLACE} for cell in prepared.jobs.cells}
     about |= {
         "started": sessions[0]["started"],
         "finished": sessions[-1]["finished"],
@@ -151,9 +139,22 @@ def _execute(
         "failed_jobs": [{"job": job, "reason": reason, **places.get(job, {})} for job, reason in relay.failures],
     }
     write_json(directory.run, about)
-    hooks.run_finished(directory.root, summary)
+    relay.hooks.run_finished(directory.root, summary)
     sentences = [conclusion["sentence"] for conclusion in about["conclusions"]]
     return RunResult(directory, summary, sentences, about["notices"], relay.failures)
+
+
+def _run_jobs(study: Study, prepared: Prepared, compute: Compute, relay: JobRelay) -> int:
+    """Carry out the jobs that are missing, those whose files were damaged among them; return their number."""
+    jobs = prepared.jobs.missing()
+    for flaw in prepared.jobs.flaws():
+        relay.warn(f"{flaw}; it is done anew")
+    relay.observer.stage("jobs", len(jobs))
+    executor = study.executor.make()
+    with blame(executor.provenance, "run()", contract=(OSError,)):
+        executor.run(jobs, num_workers(study.config.compute.workers, compute), relay)
+    relay.give_up(jobs, f"{executor.provenance.described} left it undone and did not say why")
+    return len(jobs)
 
 
 def examine(config: RunConfig, registry: Registry, observer: RunObserver | None = None) -> Audit:

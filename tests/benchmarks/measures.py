@@ -25,7 +25,7 @@ from yardsticks import bare_updates, decode_with_pillow, plain_updates, rate_of
 import sslkit
 from sslkit import Job, PluginConfig
 from sslkit.config import parse_config
-from sslkit.data.cache import Preprocessing
+from sslkit.data.preprocessing import Preprocessing
 from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.experiment.environment import available_cores, process_context
 from sslkit.experiment.observation import Silent

@@ -12,8 +12,9 @@ from filelock import FileLock
 from forking import warm_context
 from PIL import Image
 
-from sslkit.data.cache import ImageCache, Preprocessing, build_cache, content_key, default_cache_root
+from sslkit.data.cache import ImageCache, build_cache, content_key, default_cache_root
 from sslkit.data.image_statistics import STATISTICS
+from sslkit.data.preprocessing import Preprocessing
 from sslkit.errors import RunError, StorageError
 
 SMALL = Preprocessing(8, "center")

@@ -13,7 +13,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from sslkit.data.cache import Preprocessing
 from sslkit.data.cropping import circular_mask
 from sslkit.data.duplicates import (
     LEAST_SIMILARITY,
@@ -25,6 +24,7 @@ from sslkit.data.duplicates import (
     perceptual_hash,
     similarities,
 )
+from sslkit.data.preprocessing import Preprocessing
 from sslkit.errors import DataError
 from sslkit_fundus import SyntheticFundus, SyntheticFundusConfig
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslkit.data.cache import HEADER
+from sslkit.data.decoding import HEADER
 from sslkit.data.image_audit import describe_images
 from sslkit.data.image_statistics import global_statistics
 from sslkit.data.reading import read_image

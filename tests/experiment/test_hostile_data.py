@@ -23,8 +23,9 @@ from studies import prepare_tiny, tiny_config
 
 import sslkit
 from sslkit.config import to_toml
-from sslkit.data.cache import Preprocessing, build_cache
+from sslkit.data.cache import build_cache
 from sslkit.data.cropping import crop_and_resize
+from sslkit.data.preprocessing import Preprocessing
 from sslkit.errors import DataError
 from sslkit.experiment.prediction import Predictor
 from sslkit.experiment.preparation import Prepared

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sslkit import PluginConfig, PretextTask, StepOutput, TaskContext, Views
-from sslkit.data.cache import Preprocessing
 from sslkit.data.image_statistics import STATISTICS, global_statistics, silhouette
+from sslkit.data.preprocessing import Preprocessing
 from sslkit.data.reading import read_image
 from sslkit.data.retina import retina_box
 from sslkit.errors import DataError, PluginError

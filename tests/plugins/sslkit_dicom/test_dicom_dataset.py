@@ -12,8 +12,8 @@ import pytest
 
 import sslkit_dicom
 from sslkit import Record
-from sslkit.data.cache import Preprocessing
 from sslkit.data.manifest import read_manifest
+from sslkit.data.preprocessing import Preprocessing
 from sslkit.errors import DataError
 from sslkit_dicom import Dicom, DicomConfig, sslkit_datasets
 

@@ -1,0 +1,130 @@
+"""Decodes images in parallel into arrays on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from sslkit.blame import blame, refuse
+from sslkit.data.image_statistics import STATISTICS
+from sslkit.data.preprocessing import Preprocessing
+from sslkit.errors import DataError, RunError, StorageError
+from sslkit.interfaces import Dataset
+from sslkit.processes import follow_parent, stops_held
+from sslkit.types import Record
+
+HEADER = np.dtype([("format", "S8"), ("mode", "S8"), ("bits", "u1")])
+"""What a file says of itself: Pillow's format and mode, and a channel's bits."""
+
+CHUNK = 16
+"""Images that a process decodes at a time."""
+
+
+class Failure(TypedDict):
+    """Why an image is unreadable, and whether another try may read it."""
+
+    reason: str
+    passing: bool
+
+
+def decode_all(
+    dataset: Dataset[Any],
+    records: Sequence[Record],
+    preprocessing: Preprocessing,
+    folder: Path,
+    workers: int,
+    context: BaseContext,
+    progress: Callable[[int, int], None],
+) -> dict[int, Failure]:
+    """Decode all images into ``images.npy``, ``statistics.npy`` and ``headers.npy`` of a folder.
+
+    Returns:
+        The rows that could not be read, each with the reason; they stay black.
+
+    Raises:
+        RunError: if a process dies.
+        StorageError: if the disk is full.
+    """
+    shape = (len(records), preprocessing.size, preprocessing.size, 3)
+    _allocate(folder / "images.npy", shape, np.uint8)
+    _allocate(folder / "statistics.npy", (len(records), len(STATISTICS)), np.float64)[:] = np.nan
+    _allocate(folder / "headers.npy", (len(records),), HEADER)
+    unreadable: dict[int, Failure] = {}
+    done = 0
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as pool:
+        try:
+            with stops_held():
+                chunks = [
+                    pool.submit(decode_chunk, dataset, records[start : start + CHUNK], preprocessing, folder, start)
+                    for start in range(0, len(records), CHUNK)
+                ]
+            for chunk in as_completed(chunks):
+                count, failures = chunk.result()
+                unreadable.update(failures)
+                done += count
+                progress(done, len(records))
+        except (BrokenProcessPool, MemoryError):
+            raise RunError(
+                "a process that decodes images died: out of memory or of disk? Run the same command again, "
+                "with --set compute.workers=1 if it recurs. A script that calls sslkit.run needs "
+                "'if __name__ == \"__main__\":' around the call."
+            ) from None
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return unreadable
+
+
+def _allocate(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return a new array on disk, of zeros, whose blocks are taken at once: a full disk is told here.
+
+    Later, on a page that is written to, it would be a fatal signal.
+    """
+    try:
+        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        raise StorageError.of(path, error) from error
+    return array
+
+
+def decode_chunk(
+    dataset: Dataset[Any], records: Sequence[Record], preprocessing: Preprocessing, folder: Path, start: int
+) -> tuple[int, dict[int, Failure]]:
+    """Decode some images into the rows from ``start`` on; return their number, and those that could not be read."""
+    images = np.lib.format.open_memmap(folder / "images.npy", mode="r+")
+    statistics = np.lib.format.open_memmap(folder / "statistics.npy", mode="r+")
+    headers = np.lib.format.open_memmap(folder / "headers.npy", mode="r+")
+    unreadable: dict[int, Failure] = {}
+    for row, record in enumerate(records, start):
+        try:
+            content = _read(dataset, record)
+            images[row], image, found = preprocessing.look(content)
+            statistics[row] = list(found.values())
+            headers[row] = (image.format, image.mode, image.bits)
+        except (DataError, OSError) as error:
+            # A disk or a network may answer the next time; a damaged image stays damaged.
+            unreadable[row] = {"reason": " ".join(str(error).split()), "passing": isinstance(error, OSError)}
+    images.flush()
+    statistics.flush()
+    headers.flush()
+    return len(records), unreadable
+
+
+def _read(dataset: Dataset[Any], record: Record) -> bytes | npt.NDArray[np.uint8]:
+    with blame(dataset.provenance, "read()", contract=(DataError, OSError)):
+        content = dataset.read(record)
+    if not isinstance(content, bytes | np.ndarray):
+        wanted = "the bytes of an image file, or an array of pixels"
+        raise refuse(dataset.provenance, "read()", f"{type(content).__name__} for the image {record.id!r}", wanted)
+    return content
