@@ -19,7 +19,7 @@ KILLED_RUN = Path(__file__).with_name("killed_run.py")
 POINTS = [
     *(("ingest", count, delay) for count, delay in ((1, 0), (1, 0.05), (2, 0), (2, 0.03), (3, 0))),
     *(("update", count, delay) for count, delay in ((1, 0), (3, 0.01), (4, 0.03), (6, 0), (7, 0.02), (9, 0.04))),
-    *(("update", count, delay) for count, delay in ((11, 0.01), (14, 0.2), (20, 0), (35, 0.03), (60, 0.01), (90, 0))),
+    *(("update", count, delay) for count, delay in ((11, 0.01), (14, 0.2), (20, 0), (35, 0.03), (60, 0.01), (80, 0))),
     *(("job", count, delay) for count, delay in ((1, 0), (2, 0), (3, 0.1), (4, 0.02), (6, 0), (9, 0.05), (13, 0.01))),
     *(("fit", count, 0) for count in (1, 3)),
     *(("report", count, 0) for count in (1, 2, 5, 9)),
