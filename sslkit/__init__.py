@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sslkit.hookspecs import hookimpl
     from sslkit.interfaces import (
         API_VERSION,
+        NOT_RUN,
         Backbone,
         Dataset,
         DownstreamHead,
@@ -50,6 +51,7 @@ _HOMES = {
     "sslkit.hookspecs": ("hookimpl",),
     "sslkit.interfaces": (
         "API_VERSION",
+        "NOT_RUN",
         "Backbone",
         "Dataset",
         "DownstreamHead",
@@ -72,6 +74,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "API_VERSION",
+    "NOT_RUN",
     "Backbone",
     "ConfigPath",
     "Dataset",

@@ -53,6 +53,8 @@ def seal(folder: Path, names: Iterable[str], *, without: Iterable[str] = ()) -> 
 def flaws(folder: Path, names: Iterable[str] = ()) -> list[str]:
     """Return what is wrong with a sealed folder, a sentence each; nothing if it may be used.
 
+    A replacement of its files that was broken off is finished on the way.
+
     Args:
         folder: the folder.
         names: the files that it must vouch for; all that it vouches for are checked if none are given.
@@ -111,7 +113,10 @@ def _holds(path: Path, digest: str) -> bool:
 
 
 def _promote(path: Path) -> bool:
-    """Put a file's successor in its place, where it has one."""
-    if successor(path).exists():
-        os.replace(successor(path), path)
+    """Put a file's successor in its place, where it has one; return whether that could be done."""
+    try:
+        if successor(path).exists():
+            os.replace(successor(path), path)
+    except OSError:  # on a disk that is read-only now, say
+        return False
     return True

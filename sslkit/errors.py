@@ -73,12 +73,13 @@ class StorageError(RunError):
     def of(cls, path: Path, error: OSError) -> Self:
         """Return the error that tells of a file, or of something below a folder, why it was not written."""
         advice = {
-            errno.ENOSPC: "free some space",
-            errno.EDQUOT: "free some space, or have the quota raised",
-            errno.EFBIG: "raise the limit on the size of a file (ulimit -f)",
-            errno.ENOENT: "its folder was taken away while it was in use; put it back",
-        }.get(error.errno or 0, "make it writable")
-        return cls(f"cannot write {path}: {error.strerror or error}; {advice}, and run the same command again")
+            errno.ENOSPC: "free some space.",
+            errno.EDQUOT: "free some space, or have the quota raised.",
+            errno.EFBIG: "raise the limit on the size of a file (ulimit -f).",
+            errno.ENOENT: "its folder is not there; was it taken away?",
+            errno.ENOTDIR: "what should be its folder is a file.",
+        }.get(error.errno or 0, "make it writable.")
+        return cls(f"cannot write {path}: {error.strerror or error}; {advice} Then run the same command again")
 
 
 class WeightsError(RunError):

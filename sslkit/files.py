@@ -7,9 +7,9 @@ import errno
 import io
 import json
 import os
+import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -96,25 +96,22 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under a temporary name, flush it to disk, and rename it into place.
 
     Args:
-        path: the file; its folder is made where it is missing, but not those above it: a run directory that somebody
-            takes away does not come back with a part of the run.
+        path: the file; its folder is there: one that somebody takes away does not come back with a part of its files.
         write: called with the open binary file.
 
     Raises:
         StorageError: if the disk is full, or the file cannot be written for another reason; what was there stays.
     """
     try:
-        path.parent.mkdir(exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=_PART, dir=path.parent)
+        part = part_of(path)
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with part.open("xb") as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            os.replace(part, path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
         flush_folder(path.parent)
     except OSError as error:
@@ -134,18 +131,19 @@ def make_folder(folder: Path) -> None:
 
 
 def make_scratch(beside: Path) -> Path:
-    """Return a new folder under a temporary name, readable by others, that is to be renamed to ``beside``.
+    """Return a new folder under a temporary name that is to be renamed to ``beside``.
 
     Raises:
         StorageError: if it cannot be made.
     """
-    make_folder(beside.parent)
-    try:
-        scratch = Path(tempfile.mkdtemp(prefix=f".{beside.name}-", suffix=_PART, dir=beside.parent))
-        scratch.chmod(0o755)
-    except OSError as error:
-        raise StorageError.of(beside, error) from error
+    scratch = part_of(beside)
+    make_folder(scratch)
     return scratch
+
+
+def part_of(path: Path) -> Path:
+    """Return a new temporary name for a file or folder while it is written."""
+    return path.with_name(f".{path.name}-{secrets.token_hex(4)}{_PART}")
 
 
 def flush_folder(folder: Path) -> None:

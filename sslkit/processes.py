@@ -12,11 +12,12 @@ from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
 
-_STOPS = (signal.SIGINT, signal.SIGTERM)
+STOPS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""What tells a run to stop: Ctrl-C, a batch system, a terminal that is closed."""
 
 
 def follow_parent() -> None:
-    """Leave an interrupt to the process that started this one, and end with it, however it ends.
+    """Leave what stops a run to the process that started this one, and end with it, however it ends.
 
     A terminal sends an interrupt to every process of a command; the first of them decides what becomes of the others.
     Where it is killed, which it cannot tell anybody, the system closes the pipe that this process waits at.
@@ -25,8 +26,8 @@ def follow_parent() -> None:
         >>> from multiprocessing import get_context
         >>> process = get_context("spawn").Process(target=follow_parent)
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in STOPS:
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -40,7 +41,7 @@ def follow_parent() -> None:
 
 @contextmanager
 def stops_held() -> Iterator[None]:
-    """Hold an interrupt or SIGTERM back until the block is over: a process half started belongs to nobody."""
+    """Hold back what stops a run until the block is over: a process half started belongs to nobody."""
     held: list[int] = []
 
     def hold(number: int, frame: FrameType | None) -> None:
@@ -56,7 +57,7 @@ def stops_held() -> Iterator[None]:
 
 @contextmanager
 def stops_ignored() -> Iterator[None]:
-    """Ignore interrupts and SIGTERM, which a process that is started in the block does for good."""
+    """Ignore what stops a run, which a process that is started in the block does for good."""
     with _handled_by(signal.SIG_IGN):
         yield
 
@@ -67,11 +68,12 @@ def _handled_by(handler: Callable[[int, FrameType | None], Any] | signal.Handler
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in _STOPS}
-    for number in _STOPS:
-        signal.signal(number, handler)
+    before = {number: earlier for number in STOPS if (earlier := signal.getsignal(number)) is not None}
+    for number, earlier in before.items():
+        if earlier != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, handler)
     try:
         yield
     finally:
         for number, earlier in before.items():
-            signal.signal(number, signal.SIG_DFL if earlier is None else earlier)
+            signal.signal(number, earlier)

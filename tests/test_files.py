@@ -28,18 +28,22 @@ from sslkit.files import (
 )
 
 
-def test_the_folder_is_made_and_the_file_is_readable_by_others(tmp_path: Path) -> None:
-    path = tmp_path / "b" / "c.bin"
-    write_atomically(path, lambda file: file.write(b"\x00\xff"))
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_who_may_read_a_file_is_the_users_own_affair(tmp_path: Path, mask: int, mode: int) -> None:
+    path, before = tmp_path / "c.bin", os.umask(mask)
+    try:
+        write_atomically(path, lambda file: file.write(b"\x00\xff"))
+    finally:
+        os.umask(before)
     assert path.read_bytes() == b"\x00\xff"
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.stat().st_mode & 0o777 == mode
     assert [entry.name for entry in path.parent.iterdir()] == ["c.bin"]
 
 
-def test_folders_above_it_are_not_made(tmp_path: Path) -> None:
-    message = r"cannot write .*c\.bin: No such file or directory; its folder was taken away while it was in use"
+def test_its_folder_is_not_made(tmp_path: Path) -> None:
+    message = r"cannot write .*c\.bin: No such file or directory; its folder is not there; was it taken away\?"
     with pytest.raises(StorageError, match=message):
-        write_text(tmp_path / "a" / "b" / "c.bin", "text")
+        write_text(tmp_path / "a" / "c.bin", "text")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -87,7 +91,7 @@ def test_the_file_is_not_there_until_it_is_whole(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
-    with pytest.raises(StorageError, match=r"cannot write .*taken: Is a directory; make it writable, and run"):
+    with pytest.raises(StorageError, match=r"cannot write .*taken: Is a directory; make it writable. Then"):
         write_text(tmp_path / "taken", "text")
     assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]
 

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import wait
 from typing import Any
 
-from sslkit import Executor, Job, JobObserver, PluginConfig, hookimpl, longest_first, stops_held
+from sslkit import NOT_RUN, Executor, Job, JobObserver, PluginConfig, hookimpl, longest_first, stops_held
 from sslkit_local import sharing, worker
 from sslkit_local.worker import Worker
 
@@ -124,7 +124,7 @@ class _Shift:
                 del self.waiting[job.id]
                 causes = (cause for name in job.after for cause in self.lost.get(name, ()))
                 self.lost[job.id] = tuple(dict.fromkeys(causes))
-                self.observer.failed(job, f"not run: it needs {', '.join(self.lost[job.id])}, which failed")
+                self.observer.failed(job, f"{NOT_RUN}{', '.join(self.lost[job.id])}, which failed")
 
 
 def _share_cores(running: Sequence[Worker], ready: Sequence[Job], workers: int) -> bool:

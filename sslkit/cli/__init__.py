@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -21,6 +22,7 @@ from sslkit.cli.report import report
 from sslkit.cli.run import run
 from sslkit.cli.terminal import LOG_HANDLER, say
 from sslkit.errors import SslkitError
+from sslkit.processes import STOPS
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,22 +40,28 @@ for command in (run, doctor, bench, predict, report, plugins, config):
     cli.add_command(command)
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, which a batch system sends before it takes the machine away."""
+class _Stopped(KeyboardInterrupt):
+    """The command was told to stop, by a signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one message on standard error, never a traceback."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in STOPS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _stop)
     if isinstance(sys.stdout, io.TextIOWrapper):  # as standard error does: a name may be no text of the terminal's
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.getLogger("sslkit").addHandler(LOG_HANDLER)
     try:
         sys.exit(cli(standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt) as error:  # an Abort is what click makes of the other
-        terminated = isinstance(error, _Terminated) or isinstance(error.__cause__, _Terminated)
+        stopped = error if isinstance(error, _Stopped) else error.__cause__
         _say_goodbye()
-        sys.exit(128 + (signal.SIGTERM if terminated else signal.SIGINT))
+        sys.exit(128 + (stopped.number if isinstance(stopped, _Stopped) else signal.SIGINT))
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
@@ -70,14 +78,20 @@ def main() -> None:
         sys.exit(1)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
+def _stop(number: int, frame: FrameType | None) -> None:
+    if _is_run():
+        os.write(2, b"\nStopping at a safe point ...\n")
+    raise _Stopped(number)
 
 
 def _say_goodbye() -> None:
     """Say that nothing is lost, and how to go on."""
-    if sys.argv[1:2] == ["run"]:
+    if _is_run():
         command = shlex.join(["sslkit", *sys.argv[1:]])
-        say(f"Interrupted; what is done is kept. The same command goes on from here:\n  {command}", err=True)
+        say(f"Interrupted; every job that is done is kept. The same command goes on from here:\n  {command}", err=True)
     else:
         say("Interrupted.", err=True)
+
+
+def _is_run() -> bool:
+    return sys.argv[1:2] == ["run"] and "--dry-run" not in sys.argv

@@ -78,12 +78,12 @@ class Progress:
 
     def job_started(self, job: Job) -> None:
         """Add a bar for a job."""
-        self._jobs[job.id] = self._bars.add_task(f"  {line(describe_job(job))}", total=None)
+        self._jobs[job.id] = self._bars.add_task(f"  {_words(job)}", total=None)
 
     def job_progressed(self, job: Job, values: Mapping[str, Any]) -> None:
         """Move a job's bar."""
-        if "done" in values:
-            self._bars.update(self._jobs[job.id], completed=values["done"], total=values["total"])
+        if "done" in values and job.id in self._jobs:
+            self._bars.update(self._jobs[job.id], completed=values["done"], total=values.get("total"))
 
     def job_finished(self, job: Job) -> None:
         """Take a job's bar away."""
@@ -93,27 +93,24 @@ class Progress:
         """Say at once that a job failed."""
         if job.id in self._jobs:
             self._bars.remove_task(self._jobs.pop(job.id))
-        self.console.print(Text.assemble(("failed:", "red"), f" {line(describe_job(job))}: {line(_gist(reason))}"))
+        said = f" {_words(job)}: {line(_gist(reason))}"
+        self.console.print(Text.assemble(("failed:", "red"), said), soft_wrap=True)
 
     def warned(self, text: str) -> None:
         """Say at once what is not as it should be."""
-        self.console.print(Text.assemble(("warning:", "yellow"), f" {printable(text)}"))
+        self.console.print(Text.assemble(("warning:", "yellow"), f" {printable(text)}"), soft_wrap=True)
+
+
+def _words(job: Job) -> str:
+    from sslkit.experiment.observation import describe_job
+
+    return line(describe_job(job).partition(" (")[0])
 
 
 def _gist(reason: str) -> str:
     """Return the line of a failure's reason that says the most: of a traceback the last, of a message the first."""
     lines = reason.strip().splitlines() or [""]
     return lines[-1 if lines[0].startswith("Traceback") else 0]
-
-
-def describe_job(job: Job) -> str:
-    """Return a job's coordinates in words."""
-    from sslkit.experiment.cell import CellJob
-
-    if isinstance(job, CellJob):
-        task = f"{job.pretext} " if job.pretext else ""
-        return f"{task}{job.arm}, {job.fraction:.3g} of the labels, fold {job.fold}, repetition {job.repetition}"
-    return job.id
 
 
 def show_plan(plan: DryRun) -> None:
@@ -252,7 +249,8 @@ def show_result(result: RunResult) -> None:
     for sentence in (*result.conclusions, *result.notices):
         console.print(line(sentence), end="\n\n")
     console.print(f"Report: {line(result.directory.root / 'report' / 'index.html')}", soft_wrap=True)
-    console.print(f"Next:   sslkit predict {line(result.directory.root)} PHOTOGRAPH.jpg", soft_wrap=True)
+    if not result.failures:
+        console.print(f"Next:   sslkit predict {line(result.directory.root)} PHOTOGRAPH.jpg", soft_wrap=True)
 
 
 def show_grades(images: Sequence[GradedImage]) -> None:

@@ -24,7 +24,7 @@ from sslkit.checksums import flaws, seal, successor
 from sslkit.data.decoding import CHUNK, Failure, decode_all, decode_chunk
 from sslkit.data.preprocessing import Preprocessing
 from sslkit.errors import DataError
-from sslkit.files import flush_folder, make_scratch, write_json
+from sslkit.files import flush_folder, make_folder, part_of, write_json
 from sslkit.interfaces import Dataset
 from sslkit.types import Record
 
@@ -116,9 +116,11 @@ def build_cache(
             return ImageCache(folder, _reasons(unreadable), digests)
         warn(f"the decoded images in {folder} are damaged and not used: {'; '.join(found)}; they are decoded anew")
 
-    scratch = make_scratch(folder)
+    scratch = part_of(folder)
+    make_folder(folder.parent)
     try:
         with FileLock(_lock_of(scratch)):
+            make_folder(scratch)
             unreadable = decode_all(dataset, records, preprocessing, scratch, workers, context, progress)
             _write_index(scratch / "index.json", len(records), unreadable)
             seal(scratch, _FILES)
@@ -132,9 +134,7 @@ def build_cache(
 def _move_into_place(scratch: Path, folder: Path) -> None:
     """Rename a folder, unless another run was first with the same images; what is damaged gives way."""
     if folder.exists() and flaws(folder, _FILES):
-        damaged = make_scratch(folder)
-        folder.replace(damaged)
-        shutil.rmtree(damaged)
+        shutil.rmtree(folder)
     try:
         scratch.rename(folder)
     except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from safetensors.torch import save
 
 from sslkit.checksums import flaws, read_sums, require, seal
 from sslkit.data.augmentation import NUM_SYMMETRIES
+from sslkit.errors import StorageError
 from sslkit.experiment.finetuning import TrainedCell, train_cell
 from sslkit.experiment.recipe import Configured, Recipe, digest
 from sslkit.experiment.scoring import score, write_predictions
@@ -179,8 +181,10 @@ class CellJob:
     def _move_into_place(self, scratch: Path) -> None:
         try:
             scratch.rename(self.folder)
-        except OSError:
-            if self.done:  # another run of the same command was first: its results are the same
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise StorageError.of(self.folder, error) from error
+            if self.done:  # another process was first: its results are the same
                 return
             shutil.rmtree(self.folder)  # of a cell that was damaged
             scratch.rename(self.folder)

@@ -11,10 +11,20 @@ from typing import Any, Protocol
 from sslkit.blame import blame, watched
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.results import read_results
+from sslkit.experiment.run_directory import RunDirectory
 from sslkit.interfaces import Job
 from sslkit.registry import Registry
 
 logger = logging.getLogger("sslkit")
+
+
+def describe_job(job: Job) -> str:
+    """Return in words which job it is, and the folder of a cell."""
+    if not isinstance(job, CellJob):
+        return job.id
+    task = f"{job.pretext} " if job.pretext else ""
+    place = f"{job.fraction:.3g} of the labels, fold {job.fold}, repetition {job.repetition}"
+    return f"{task}{job.arm}, {place} ({job.id})"
 
 
 class RunObserver(Protocol):
@@ -92,14 +102,16 @@ class Hooks:
 class JobRelay:
     """Passes what an executor says of jobs on to the run's observer and to the plugins.
 
+    A run directory that was taken away or replaced ends the run at the next word of a job.
+
     Attributes:
-        failures: id and reason of each job that failed.
+        failures: each job that failed, and the reason.
         warnings: what else was not as it should be.
     """
 
-    def __init__(self, observer: RunObserver, hooks: Hooks) -> None:
-        self.observer, self.hooks = observer, hooks
-        self.failures: list[tuple[str, str]] = []
+    def __init__(self, observer: RunObserver, hooks: Hooks, directory: RunDirectory) -> None:
+        self.observer, self.hooks, self.directory = observer, hooks, directory
+        self.failures: list[tuple[Job, str]] = []
         self.warnings: list[str] = []
         self.num_done = 0
         self._over: set[str] = set()
@@ -110,14 +122,16 @@ class JobRelay:
 
     def progressed(self, job: Job, values: Mapping[str, Any]) -> None:
         """Pass on a job's progress."""
+        self.directory.require()
         self.observer.job_progressed(job, values)
         if "warning" in values:
-            self.warn(f"{job.id}: {values['warning']}")
+            self.warn(f"{describe_job(job)}: {values['warning']}")
         if "epoch" in values:
             self.hooks.epoch_finished(job.id, values["epoch"], values["metrics"])
 
     def finished(self, job: Job) -> None:
         """Pass on a job's end."""
+        self.directory.require()
         self._over.add(job.id)
         self.observer.job_finished(job)
         self.num_done += 1
@@ -133,8 +147,9 @@ class JobRelay:
 
     def failed(self, job: Job, reason: str) -> None:
         """Keep and pass on a job's failure."""
+        self.directory.require()
         self._over.add(job.id)
-        self.failures.append((job.id, reason))
+        self.failures.append((job, reason))
         self.observer.job_failed(job, reason)
 
     def give_up(self, jobs: Sequence[Job], reason: str) -> None:
@@ -145,7 +160,7 @@ class JobRelay:
 
     def refuse_changed(self, cells: Sequence[CellJob]) -> None:
         """Call those cells failed whose files were changed after they had finished."""
-        failed = dict(self.failures)
+        failed = {job.id for job, _ in self.failures}
         for cell in cells:
             if cell.id not in failed and not cell.done:
                 self.failed(cell, f"its files were changed after it was finished: {'; '.join(cell.flaws())}")

@@ -212,11 +212,11 @@ class Jobs:
             missing = [*(job for job in earlier if job.id in needed and not job.done), *missing]
         return missing
 
-    def flaws(self) -> list[str]:
-        """Return what is wrong with the files of jobs that were done, a sentence each."""
+    def flaws(self) -> list[tuple[Job, str]]:
+        """Return the jobs that were done whose files are no more what they were, and what is wrong with them."""
         finished: list[PretrainingJob | CellJob] = [job for job in self.pretrainings if (job.folder / SUMS).exists()]
         finished += [cell for cell in self.cells if cell.folder.exists()]
-        return [f"{job.id}: {'; '.join(found)}" for job in finished if (found := job.flaws())]
+        return [(job, "; ".join(found)) for job in finished if (found := job.flaws())]
 
 
 def make_jobs(study: Study, recipe: Recipe, manifest: Manifest, splits: Splits) -> Jobs:

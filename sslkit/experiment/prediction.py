@@ -31,7 +31,7 @@ from sslkit.errors import DataError, RunDirectoryError, did_you_mean
 from sslkit.experiment.cross_fitting import FITTED
 from sslkit.experiment.environment import available_cores
 from sslkit.experiment.plan import Study, resolve
-from sslkit.experiment.run_directory import RunDirectory
+from sslkit.experiment.run_directory import SETTLED, RunDirectory
 from sslkit.files import read_file
 from sslkit.interfaces import DownstreamHead
 from sslkit.registry import Registry
@@ -173,8 +173,10 @@ def load_run_config(directory: RunDirectory) -> RunConfig:
     Raises:
         RunDirectoryError: if there is no run in the directory.
     """
-    if not directory.config.exists():
+    if not directory.config.is_file():
         raise RunDirectoryError(f"{directory.root} holds no run (no config.toml); give the directory of 'sslkit run'")
+    if sealed := [name for name in SETTLED if name in read_sums(directory.root)]:
+        require(directory.root, *sealed)
     return parse_config(read_toml(directory.config), root=directory.root)
 
 

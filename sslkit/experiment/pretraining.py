@@ -286,13 +286,15 @@ class _Pretraining:
 
     def _resume(self) -> int:
         path = self.job.folder / "last.ckpt"
-        if not path.exists():
+        if not path.is_file():
             return 0
         state = read_checkpoint(path, self.recipe.compute.device)
         if state is None:
             self.report({"warning": f"the checkpoint {path} is damaged and not used; this pretraining begins anew"})
             return 0
         if state["job"] != self.job.identity:
+            said = "is of other images, options or versions, and not used; this pretraining begins anew"
+            self.report({"warning": f"the checkpoint {path} {said}"})
             return 0
         load_state(self.task, state["task"], source=str(path))
         if state["optimizer"] is not None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
+from sslkit.checksums import successor
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.conclusions import DIFFERENCE_COLUMNS, add_differences
 from sslkit.experiment.run_directory import RunDirectory
@@ -29,13 +30,13 @@ def read_results(cells: Iterable[CellJob]) -> list[Row]:
 
 
 def write_results(directory: RunDirectory, rows: Sequence[Row], num_classes: int) -> list[Row]:
-    """Write results.csv and summary.csv; return the rows of the summary."""
+    """Write the next results.csv and summary.csv, which are to be sealed; return the rows of the summary."""
     columns = [*_COORDINATES[:-1], *_metrics(rows), "cell"]
-    write_csv(directory.results, columns, rows)
+    write_csv(successor(directory.results), columns, rows)
     summary = summarise(rows)
     add_differences(summary, rows, directory, num_classes)
     means = [f"{metric}_mean" for metric in _metrics(rows) if metric != "qwk"]
-    write_csv(directory.summary, [*_SUMMARY, *DIFFERENCE_COLUMNS, *means], summary)
+    write_csv(successor(directory.summary), [*_SUMMARY, *DIFFERENCE_COLUMNS, *means], summary)
     return summary
 
 

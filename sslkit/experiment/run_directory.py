@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sslkit.checksums import flaws, read_sums
+from sslkit.config import to_toml
 from sslkit.config.loading import read_toml
 from sslkit.errors import RunDirectoryError, StorageError
 from sslkit.files import absolute
@@ -27,15 +30,24 @@ EXTENSIBLE = (
 LOCK_FILES = (".lock", ".locked-by")
 """What a run that has not got far may have left in its directory: see [sslkit.experiment.run_lock][]."""
 
+SETTLED = ("config.toml", "splits.json", "audit.json", "run.json", "results.csv", "summary.csv")
+"""The files of the directory itself that its checksums vouch for."""
+
 PINNED = ("compute.device", "compute.precision", "compute.compile")
 """Keys of an extensible table that change results all the same."""
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The folder of a run, and the names of its files."""
+    """The folder of a run, and the names of its files.
+
+    Attributes:
+        root: the folder.
+        lock: device and inode of the file that keeps others out, while it does; see [sslkit.experiment.run_lock][].
+    """
 
     root: Path
+    lock: tuple[int, int] | None = None
 
     @property
     def config(self) -> Path:
@@ -68,13 +80,17 @@ class RunDirectory:
         return self.root / "summary.csv"
 
     def require(self) -> None:
-        """Refuse to write into a directory that was taken away: it would come back with parts of a run alone.
+        """Refuse to write into a directory that was taken away or replaced: it is another run's, or nobody's.
 
         Raises:
-            StorageError: if it is not there.
+            StorageError: if it is not there, or not that which was locked.
         """
-        if not self.root.is_dir():
-            raise StorageError(f"the run directory {self.root} was taken away while the run was under way")
+        there = self.root.is_dir() if self.lock is None else identity(self.root / LOCK_FILES[0]) == self.lock
+        if not there:
+            raise StorageError(
+                f"the run directory {self.root} was taken away or replaced while the run was under way; "
+                "the same command begins again"
+            )
 
     def pretraining(self, task: str, fold: int | None) -> Path:
         """The folder of one pretraining."""
@@ -91,6 +107,15 @@ class RunDirectory:
                 f"{cell_id!r} in {self.results} is not a cell, which is called by 16 hex digits; was the file edited?"
             )
         return self.root / "cells" / cell_id
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file, which no other has while this one is open; None where it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def locate(output: Path) -> RunDirectory:
@@ -121,7 +146,10 @@ def check_directory(directory: RunDirectory, tables: Mapping[str, Any]) -> None:
     existing = next(folder for folder in (directory.root, *directory.root.parents) if folder.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK)):
         raise RunDirectoryError(f"{directory.root} cannot be written to; give another --output")
-    if not directory.config.exists():
+    if SETTLED[0] in read_sums(directory.root) and flaws(directory.root, SETTLED[:1]):
+        _refuse_unless_the_same(directory, tables)
+        return
+    if not directory.config.is_file():
         if directory.root.exists() and any(path.name not in LOCK_FILES for path in directory.root.iterdir()):
             raise RunDirectoryError(
                 f"{directory.root} is not empty and holds no run (no config.toml); give another --output"
@@ -132,10 +160,20 @@ def check_directory(directory: RunDirectory, tables: Mapping[str, Any]) -> None:
         key for key in before.keys() | now.keys() if before.get(key) != now.get(key) and not _may_differ(key)
     )
     if differing:
-        told = ((key, abbreviate(repr(before.get(key)), 300), abbreviate(repr(now.get(key)), 300)) for key in differing)
+        told = [(key, abbreviate(repr(before.get(key)), 300), abbreviate(repr(now.get(key)), 300)) for key in differing]
         lines = "\n".join(f"  {key}: {there} there, {here} here" for key, there, here in told)
         raise RunDirectoryError(
             f"{directory.root} belongs to another configuration; give another --output, or go back to:\n{lines}"
+        )
+
+
+def _refuse_unless_the_same(directory: RunDirectory, tables: Mapping[str, Any]) -> None:
+    """Refuse to go on after a config.toml that was damaged, unless the configuration is the one that it held."""
+    text = to_toml(tables)
+    if hashlib.sha256(text.encode()).hexdigest() != read_sums(directory.root)[SETTLED[0]]:
+        raise RunDirectoryError(
+            f"{directory.config} is missing, or was changed after it was written. Give exactly the configuration that "
+            "the last call was given, which puts it back; or give another --output"
         )
 
 

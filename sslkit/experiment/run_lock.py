@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
-from sslkit.errors import RunDirectoryError, StorageError
-from sslkit.experiment.run_directory import LOCK_FILES, RunDirectory
+from sslkit.errors import RunDirectoryError
+from sslkit.experiment.run_directory import LOCK_FILES, RunDirectory, identity
 from sslkit.files import make_folder, write_text
 
 
 @contextmanager
-def locked(directory: RunDirectory) -> Iterator[Callable[[], None]]:
+def locked(directory: RunDirectory) -> Iterator[RunDirectory]:
     """Keep other runs out of a directory, which is made where it is missing, and removed if nothing came of it.
 
     The lock is the operating system's: it ends with the process, however that ends. It holds between machines where
@@ -25,7 +26,7 @@ def locked(directory: RunDirectory) -> Iterator[Callable[[], None]]:
     locks at all, the mere existence of the file is one, which a crash leaves behind.
 
     Yields:
-        A function that raises StorageError if the directory has been taken away or replaced since.
+        The directory, which knows its lock, and whose ``require`` refuses it once it was taken away or replaced.
 
     Raises:
         RunDirectoryError: if another run is in the directory; the message tells which.
@@ -39,20 +40,12 @@ def locked(directory: RunDirectory) -> Iterator[Callable[[], None]]:
         lock.acquire(timeout=0)
     except Timeout:
         raise RunDirectoryError(_refusal(root, holder_path, soft=isinstance(lock, SoftFileLock))) from None
+    ours = identity(lock_path)
     try:
         write_text(holder_path, _who())
-        identity = _identity(lock_path)
-
-        def check() -> None:
-            if _identity(lock_path) != identity:
-                raise StorageError(
-                    f"the run directory {root} was taken away or replaced while the run was under way; "
-                    "put it back, and run the same command again"
-                )
-
-        yield check
+        yield replace(directory, lock=ours)
     finally:
-        if not directory.config.exists() and _identity(lock_path):
+        if not directory.config.exists() and identity(lock_path) == ours:
             for path in (holder_path, lock_path):
                 path.unlink(missing_ok=True)
             for folder in made:
@@ -70,11 +63,3 @@ def _refusal(root: Path, holder: Path, *, soft: bool) -> str:
 def _who() -> str:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return f"process {os.getpid()} on {platform.node()} since {now}\n"
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

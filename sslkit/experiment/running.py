@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sslkit.blame import blame
-from sslkit.checksums import file_digest
+from sslkit.checksums import SUMS, file_digest, flaws, seal, successor
 from sslkit.config import RunConfig, to_toml
 from sslkit.engine.precision import Compute
 from sslkit.errors import JobError
 from sslkit.experiment.audit import Audit
+from sslkit.experiment.cell import CellJob
 from sslkit.experiment.collapse import collapse_notices
 from sslkit.experiment.conclusions import conclude
 from sslkit.experiment.cross_fitting import cross_fit
 from sslkit.experiment.environment import num_decoders, num_workers, process_context
-from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent
+from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent, describe_job
 from sslkit.experiment.plan import Study, draw_splits, make_manifest, resolve
 from sslkit.experiment.preparation import Prepared, describe, prepare
 from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.results import Row, read_results, write_results
-from sslkit.experiment.run_directory import RunDirectory, check_directory, locate
+from sslkit.experiment.run_directory import SETTLED, RunDirectory, check_directory, locate
 from sslkit.experiment.run_lock import locked
 from sslkit.files import remove_parts, write_json, write_text
+from sslkit.interfaces import NOT_RUN, Job
 from sslkit.registry import Registry
 
 _PLACE = ("pretext", "arm", "fraction", "fold", "repetition")
@@ -43,7 +45,7 @@ class RunResult:
         summary: the rows of summary.csv.
         conclusions: a sentence on each arm that was compared with training from scratch.
         notices: what must be said of the data wherever its figures are shown.
-        failures: id and reason of each job that failed.
+        failures: each job that failed, in words, and the reason.
     """
 
     directory: RunDirectory
@@ -59,10 +61,13 @@ class RunResult:
             JobError: naming the jobs and how to go on.
         """
         if self.failures:
-            lines = "\n".join(f"  {job}: {reason.strip()}" for job, reason in self.failures)
+            own = [(job, reason) for job, reason in self.failures if not reason.startswith(NOT_RUN)]
+            lines = [f"  {job}: {reason.strip()}" for job, reason in own]
+            if len(own) < len(self.failures):
+                lines.append(f"  {len(self.failures) - len(own)} more were not run, since they need one of these")
             raise JobError(
                 f"{len(self.failures)} jobs failed; the others are kept in {self.directory.root}, "
-                f"and the same command does only what is missing:\n{lines}"
+                "and the same command does only what is missing:\n" + "\n".join(lines)
             )
 
 
@@ -83,38 +88,29 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
     study = resolve(config, registry)
     directory = locate(output)
     check_directory(directory, study.resolved())
-    with locked(directory) as check_still_there:
+    with locked(directory) as directory:
         check_directory(directory, study.resolved())  # as the run left it that was there before the lock
         remove_parts(directory.root)
-        return _execute(study, directory, registry, observer, check_still_there)
+        return _execute(study, directory, registry, observer)
 
 
-def _execute(
-    study: Study,
-    directory: RunDirectory,
-    registry: Registry,
-    observer: RunObserver,
-    check_still_there: Callable[[], None],
-) -> RunResult:
-    clock, relay = _Clock(), JobRelay(observer, Hooks(registry))
+def _execute(study: Study, directory: RunDirectory, registry: Registry, observer: RunObserver) -> RunResult:
+    clock, relay = _Clock(), JobRelay(observer, Hooks(registry), directory)
+    for flaw in flaws(directory.root) if (directory.root / SUMS).exists() else ():
+        relay.warn(f"{directory.root}: {flaw}; it is written anew")
     compute, prepared = _prepare(study, directory, observer, relay.warn)
     clock.lap("ingest")
 
-    shares = study.config.evaluation.label_fractions
-    write_text(directory.config, to_toml(study.resolved()))
-    write_json(directory.splits, prepared.splits.to_json([record.id for record in prepared.manifest.records], shares))
-    prepared.audit.write(directory.audit)
+    directory.require()
     about = describe(study, prepared, compute)
-    about["data"]["splits_hash"] = file_digest(directory.splits)
-    sessions = _earlier_sessions(directory, relay)
-    write_json(directory.run, {**about, "sessions": sessions})
-
+    sessions = _earlier_sessions(directory)
+    _write_plan(study, directory, prepared, about, sessions)
     relay.hooks.run_started(directory.root, study.resolved())
     num_jobs = _run_jobs(study, prepared, compute, relay)
     clock.lap("jobs")
-    check_still_there()
     relay.refuse_changed(prepared.jobs.cells)
 
+    directory.require()
     cross_fit(study, prepared.jobs.cells)
     rows = read_results(prepared.jobs.cells)
     summary = write_results(directory, rows, study.make_head().num_classes)
@@ -128,7 +124,6 @@ def _execute(
             "hardware": about["hardware"],
         }
     )
-    places = {cell.id: {key: cell.coordinates[key] for key in _PLACE} for cell in prepared.jobs.cells}
     about |= {
         "started": sessions[0]["started"],
         "finished": sessions[-1]["finished"],
@@ -136,25 +131,51 @@ def _execute(
         "sessions": sessions,
         "notices": [*about["notices"], *_collapses(prepared.jobs.pretrainings)],
         "conclusions": conclude(summary, rows),
-        "failed_jobs": [{"job": job, "reason": reason, **places.get(job, {})} for job, reason in relay.failures],
+        "failed_jobs": [_failure(job, reason) for job, reason in relay.failures],
     }
-    write_json(directory.run, about)
+    write_json(successor(directory.run), about)
+    seal(directory.root, SETTLED)
     relay.hooks.run_finished(directory.root, summary)
     sentences = [conclusion["sentence"] for conclusion in about["conclusions"]]
-    return RunResult(directory, summary, sentences, about["notices"], relay.failures)
+    failures = [(describe_job(job), reason) for job, reason in relay.failures]
+    return RunResult(RunDirectory(directory.root), summary, sentences, about["notices"], failures)
+
+
+def _write_plan(
+    study: Study,
+    directory: RunDirectory,
+    prepared: Prepared,
+    about: dict[str, Any],
+    sessions: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write what is known before the first job; ``about`` is told the digest of the splits."""
+    shares = study.config.evaluation.label_fractions
+    splits = prepared.splits.to_json([record.id for record in prepared.manifest.records], shares)
+    write_text(successor(directory.config), to_toml(study.resolved()))
+    write_json(successor(directory.splits), splits)
+    prepared.audit.write(successor(directory.audit))
+    about["data"]["splits_hash"] = file_digest(successor(directory.splits))
+    write_json(successor(directory.run), {**about, "sessions": sessions})
+    seal(directory.root, [path.name for path in (directory.config, directory.splits, directory.audit, directory.run)])
 
 
 def _run_jobs(study: Study, prepared: Prepared, compute: Compute, relay: JobRelay) -> int:
     """Carry out the jobs that are missing, those whose files were damaged among them; return their number."""
     jobs = prepared.jobs.missing()
-    for flaw in prepared.jobs.flaws():
-        relay.warn(f"{flaw}; it is done anew")
+    for job, flaw in prepared.jobs.flaws():
+        relay.warn(f"{describe_job(job)}: {flaw}; it is done anew")
     relay.observer.stage("jobs", len(jobs))
     executor = study.executor.make()
     with blame(executor.provenance, "run()", contract=(OSError,)):
         executor.run(jobs, num_workers(study.config.compute.workers, compute), relay)
     relay.give_up(jobs, f"{executor.provenance.described} left it undone and did not say why")
     return len(jobs)
+
+
+def _failure(job: Job, reason: str) -> dict[str, Any]:
+    """Return what run.json says of a job that failed."""
+    place = {key: job.coordinates[key] for key in _PLACE} if isinstance(job, CellJob) else {}
+    return {"job": job.id, "reason": reason, **place}
 
 
 def examine(config: RunConfig, registry: Registry, observer: RunObserver | None = None) -> Audit:
@@ -184,17 +205,11 @@ def _collapses(pretrainings: Iterable[PretrainingJob]) -> list[str]:
     return collapse_notices((job.task.info.name, job.folder) for job in pretrainings if job.done)
 
 
-def _earlier_sessions(directory: RunDirectory, relay: JobRelay) -> list[dict[str, Any]]:
-    """Return what run.json says of earlier calls of the same command."""
-    if not directory.run.exists():
+def _earlier_sessions(directory: RunDirectory) -> list[dict[str, Any]]:
+    """Return what run.json says of earlier calls of the same command; nothing where it is damaged."""
+    if flaws(directory.root, [directory.run.name]):
         return []
-    try:
-        sessions: list[dict[str, Any]] = json.loads(directory.run.read_text(encoding="utf-8"))["sessions"]
-        _sum(session["timings"] for session in sessions)
-        sessions = [{**session, "started": str(session["started"])} for session in sessions]
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        relay.warn(f"{directory.run} is damaged; it is written anew, without the times of earlier calls")
-        return []
+    sessions: list[dict[str, Any]] = json.loads(directory.run.read_text(encoding="utf-8"))["sessions"]
     return sessions
 
 

@@ -3,12 +3,13 @@
 from sslkit.interfaces.backbone import Backbone
 from sslkit.interfaces.dataset import Dataset
 from sslkit.interfaces.downstream_head import DownstreamHead
-from sslkit.interfaces.executor import Executor, Job, JobObserver, Reporter, longest_first
+from sslkit.interfaces.executor import NOT_RUN, Executor, Job, JobObserver, Reporter, longest_first
 from sslkit.interfaces.plugin import API_VERSION, Plugin
 from sslkit.interfaces.pretext_task import PretextTask
 
 __all__ = [
     "API_VERSION",
+    "NOT_RUN",
     "Backbone",
     "Dataset",
     "DownstreamHead",

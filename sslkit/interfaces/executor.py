@@ -20,6 +20,10 @@ has come to.
 """
 
 
+NOT_RUN = "not run: it needs "
+"""How the reason begins of a job that was not run because one failed that it waits for."""
+
+
 class Job(Protocol):
     """One pretraining or one cell: picklable, independent, and done when its files stand."""
 
@@ -65,7 +69,8 @@ class Executor(Plugin[ConfigT], ABC):
         Those that most work waits for should come first: see [longest_first][sslkit.longest_first]. The last jobs may
         be more than ``workers`` where they end sooner so.
 
-        A job whose process dies is tried once more; a job whose predecessor failed is reported as failed and not run.
+        A job whose process dies is tried once more; a job whose predecessor failed is reported as failed and not run,
+        with a reason that begins with [NOT_RUN][sslkit.NOT_RUN].
         Failures are reported, not raised. Whatever the observer raises stops the jobs that run, at their next report.
         """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sslkit.files import write_text
+from sslkit.files import make_folder, write_text
 from sslkit.report.cards import write_cards
 from sslkit.report.figures import (
     Drawing,
@@ -49,6 +49,7 @@ def write_report(run_directory: Path) -> Path:
     run = read_run(run_directory)
     text, drawings = _page(run)
     folder = run_directory / "report"
+    make_folder(folder)
     for drawing in drawings:
         write_text(folder / f"{drawing.name}.svg", drawing.standalone)
     index = folder / "index.html"

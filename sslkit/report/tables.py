@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sslkit.checksums import SUMS, require
 from sslkit.errors import RunDirectoryError, did_you_mean
 from sslkit.experiment.run_directory import CELL_ID
 from sslkit.printable import printable
@@ -114,6 +115,7 @@ def read_run(directory: Path) -> Run:
             "Give the folder that 'sslkit run' wrote to (its --output)."
         )
     require_file(directory / "run.json")
+    _check_seal(directory)
     info = read_shape(directory / "run.json", RunFile)
     audit, config = directory / "audit.json", directory / "config.toml"
     tables = read_shape(config, ConfigFile) if config.is_file() else {}
@@ -124,6 +126,8 @@ def read_run(directory: Path) -> Run:
             f"{directory / 'results.csv'} has no column {metric!r}, which run.json calls the primary metric"
             f"{did_you_mean(metric, cells[0].scores)}; it has {', '.join(cells[0].scores)}."
         )
+    for cell in cells:
+        _check_seal(directory / "cells" / cell.id)
     return Run(
         directory=directory,
         info=info,
@@ -133,6 +137,16 @@ def read_run(directory: Path) -> Run:
         cells=cells,
         summaries=tuple(_summary(row) for row in read_rows(directory / "summary.csv", _SUMMARY_KEYS)),
     )
+
+
+def _check_seal(folder: Path) -> None:
+    """Refuse a folder whose files are no more what its checksums vouch for; one without checksums passes.
+
+    Raises:
+        sslkit.errors.RunDirectoryError: naming the files.
+    """
+    if (folder / SUMS).exists():
+        require(folder)
 
 
 def _cell(row: Row) -> Cell:

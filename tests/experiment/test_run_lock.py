@@ -83,15 +83,24 @@ def test_a_run_that_began_keeps_its_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("again", [False, True])
 def test_a_directory_that_is_taken_away_or_replaced_is_noticed(tmp_path: Path, again: bool) -> None:
     directory = RunDirectory(tmp_path / "run")
-    with locked(directory) as check:
-        check()
+    with locked(directory) as ours:
+        ours.require()
         directory.config.touch()
         shutil.rmtree(directory.root)
         if again:
             directory.root.mkdir()
             (directory.root / ".lock").touch()
         with pytest.raises(StorageError, match=r"run was taken away or replaced while the run was under way"):
-            check()
+            ours.require()
+
+
+def test_a_run_whose_directory_another_has_by_now_leaves_it_alone(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "run")
+    with locked(directory):
+        shutil.rmtree(directory.root)
+        other = hold(directory.root)
+    with other, pytest.raises(RunDirectoryError, match=rf"is in use by process {other.pid} "), locked(directory):
+        pass
 
 
 @pytest.mark.filterwarnings("ignore:flock not supported")
