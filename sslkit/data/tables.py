@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sslkit.errors import DataError, did_you_mean
+from sslkit.files import read_file
 from sslkit.printable import listed, shown
 
 
@@ -71,7 +72,7 @@ def read_table(
 
 def _read_text(table: Path) -> str:
     try:
-        data = table.read_bytes()
+        data = read_file(table)
     except FileNotFoundError:
         others = [path.name for path in table.parent.glob(f"*{table.suffix}")] if table.parent.is_dir() else []
         raise DataError(f"no table at {table}{did_you_mean(table.name, others)}") from None

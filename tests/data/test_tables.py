@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,10 @@ def test_messages_on_a_header_are_short_and_obeyed_by_no_terminal(tmp_path: Path
 
 def test_a_given_delimiter_is_used(tmp_path: Path) -> None:
     assert list(read_table(table(tmp_path, "a|b,c\n1|2\n"), {"x": "b,c"}, delimiter="|")) == [(2, ["2"])]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "labels.csv")
+    with pytest.raises(DataError, match=r"the table .*labels\.csv cannot be read: not a file but a named pipe"):
+        list(read_table(tmp_path / "labels.csv", {"image_column": "image"}))

@@ -101,7 +101,9 @@ def test_a_run_that_is_told_to_stop_does_so_and_says_how_to_go_on(
         assert process.returncode == status
         assert took < 5
         command = shlex.join(["sslkit", "run", "study.toml", "--output", "run", "--set", "name=told to stop"])
-        assert told.rstrip().endswith(f"every job that is done is kept. The same command goes on from here:\n  {command}")
+        assert told.rstrip().endswith(
+            f"every job that is done is kept. The same command goes on from here:\n  {command}"
+        )
         assert "Stopping at a safe point ..." in told
         assert "Traceback" not in told
         assert [str(path) for path in tmp_path.rglob("*.part*")] == []
