@@ -61,7 +61,7 @@ def test_a_missing_table(tmp_path: Path) -> None:
     table(tmp_path, "uid,label\n1,2\n")
     with pytest.raises(DataError, match=r"no table at .*label\.csv; did you mean 'labels\.csv'"):
         read_labels(tmp_path / "label.csv", None, "label")
-    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+    with pytest.raises(DataError, match="cannot be read: not a file but a folder"):
         read_labels(tmp_path, None, "label")
 
 
