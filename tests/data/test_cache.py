@@ -123,6 +123,16 @@ def test_the_key_is_the_content_and_what_is_done_to_it() -> None:
     assert content_key(("a", "b"), Preprocessing(8, "center")) == keys[0]
 
 
+def test_a_cache_of_another_version_is_not_used(
+    images: CountedImages, tmp_path: Path, context: BaseContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = build(images, tmp_path / "cache", context)
+    monkeypatch.setattr("sslkit.data.cache.CACHE_VERSION", -1)
+    second = build(images, tmp_path / "cache", context)
+    assert second.folder != first.folder
+    assert len(images.reads()) == 2 * NUM_IMAGES
+
+
 def test_changed_content_is_another_cache_and_another_name_is_not(
     images: CountedImages, tmp_path: Path, context: BaseContext
 ) -> None:
