@@ -202,7 +202,7 @@ def test_a_full_disk_is_told_before_anything_is_decoded(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", full)
-    message = r"cannot write .*images\.npy: No space left on device; free some space, and run the same command again"
+    message = r"cannot write .*images\.npy: No space left on device; free some space\. Then run the same command again"
     with pytest.raises(StorageError, match=message):
         build(images, tmp_path / "cache", context)
     assert (images.reads(), caches(tmp_path / "cache")) == ([], [])
