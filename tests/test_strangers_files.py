@@ -336,6 +336,7 @@ def test_a_cell_that_is_none_leads_nowhere(run: Path, cell: str) -> None:
     results = run / "results.csv"
     text = results.read_text()
     results.write_text(text.replace(models(run)[0].name, cell))
+    seal(run, ["results.csv"])
     with pytest.raises(RunDirectoryError, match="16 hex digits"):
         list(sslkit.predict(run, ["x.png"]))
 
@@ -343,6 +344,7 @@ def test_a_cell_that_is_none_leads_nowhere(run: Path, cell: str) -> None:
 @pytest.mark.parametrize("content", [b"", b"x,y\n1,2\n", b"\xff\xfe", b"cell,arm,pretext,fold,fraction\na,b,c,d,e\n"])
 def test_a_table_of_something_else_is_told(run: Path, content: bytes) -> None:
     (run / "results.csv").write_bytes(content)
+    seal(run, ["results.csv"])
     with pytest.raises(RunDirectoryError, match=r"is not the table that 'sslkit run' writes|keeps no model"):
         list(sslkit.predict(run, ["x.png"]))
 
@@ -370,6 +372,7 @@ def test_a_configuration_loads_no_code(
     config = run / "config.toml"
     assert before in config.read_text()
     config.write_text(config.read_text().replace(before, after, 1))
+    seal(run, ["config.toml"])
     with pytest.raises(error, match=message):
         list(sslkit.predict(run, ["x.png"]))
 
@@ -409,6 +412,7 @@ def test_a_table_of_dicom_labels_opens_no_file(tmp_path: Path) -> None:
 )
 def test_a_run_json_of_something_else_is_written_anew(run: Path, text: str) -> None:
     (run / "run.json").write_text(text)
+    seal(run, ["run.json"])
     sslkit.run(tiny_config(), run)
     sessions = json.loads((run / "run.json").read_text())["sessions"]
     assert [session["warnings"] for session in sessions] == [

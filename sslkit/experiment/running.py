@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.blame import blame
-from sslkit.checksums import SUMS, file_digest, flaws, seal, successor
+from sslkit.checksums import SUMS, file_digest, flaws, read_sums, seal, successor
 from sslkit.config import RunConfig, to_toml
 from sslkit.engine.precision import Compute
 from sslkit.errors import JobError
@@ -96,14 +96,15 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
 
 def _execute(study: Study, directory: RunDirectory, registry: Registry, observer: RunObserver) -> RunResult:
     clock, relay = _Clock(), JobRelay(observer, Hooks(registry), directory)
-    for flaw in flaws(directory.root) if (directory.root / SUMS).exists() else ():
-        relay.warn(f"{directory.root}: {flaw}; it is written anew")
+    if directory.config.is_file() or (directory.root / SUMS).exists():
+        for flaw in flaws(directory.root):
+            relay.warn(f"{directory.root}: {flaw}; it is written anew")
     compute, prepared = _prepare(study, directory, observer, relay.warn)
     clock.lap("ingest")
 
     directory.require()
     about = describe(study, prepared, compute)
-    sessions = _earlier_sessions(directory)
+    sessions = _earlier_sessions(directory, relay)
     _write_plan(study, directory, prepared, about, sessions)
     relay.hooks.run_started(directory.root, study.resolved())
     num_jobs = _run_jobs(study, prepared, compute, relay)
@@ -205,12 +206,18 @@ def _collapses(pretrainings: Iterable[PretrainingJob]) -> list[str]:
     return collapse_notices((job.task.info.name, job.folder) for job in pretrainings if job.done)
 
 
-def _earlier_sessions(directory: RunDirectory) -> list[dict[str, Any]]:
+def _earlier_sessions(directory: RunDirectory, relay: JobRelay) -> list[dict[str, Any]]:
     """Return what run.json says of earlier calls of the same command; nothing where it is damaged."""
-    if flaws(directory.root, [directory.run.name]):
+    sealed = directory.run.name in read_sums(directory.root)
+    if not directory.run.is_file() or (sealed and flaws(directory.root, [directory.run.name])):
         return []
-    sessions: list[dict[str, Any]] = json.loads(directory.run.read_text(encoding="utf-8"))["sessions"]
-    return sessions
+    try:
+        sessions: list[dict[str, Any]] = json.loads(directory.run.read_text(encoding="utf-8"))["sessions"]
+        _sum(session["timings"] for session in sessions)
+        return [{**session, "started": str(session["started"])} for session in sessions]
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):  # sealed by somebody else, or by nobody
+        relay.warn(f"{directory.run} is damaged; it is written anew, without the times of earlier calls")
+        return []
 
 
 def _sum(timings: Iterable[Mapping[str, float]]) -> dict[str, float]:
