@@ -193,7 +193,7 @@ def test_a_run_directory_that_is_deleted_under_way_ends_the_run_and_does_not_com
 ) -> None:
     root = tmp_path / "run"
     with pytest.raises(StorageError, match=r"run was taken away or replaced while the run was under way; the same"):
-        sslkit.run(study(), root, observer=Damaging(lambda: shutil.rmtree(root), when=when))
+        sslkit.run(study(), root, observer=Damaging(lambda: root.rename(tmp_path / "away"), when=when))
     assert not root.exists()
 
 
