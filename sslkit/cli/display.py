@@ -102,9 +102,9 @@ class Progress:
 
 
 def _words(job: Job) -> str:
-    from sslkit.experiment.observation import describe_job
+    from sslkit.experiment.observation import name_job
 
-    return line(describe_job(job).partition(" (")[0])
+    return line(name_job(job))
 
 
 def _gist(reason: str) -> str:

@@ -18,13 +18,17 @@ from sslkit.registry import Registry
 logger = logging.getLogger("sslkit")
 
 
-def describe_job(job: Job) -> str:
-    """Return in words which job it is, and the folder of a cell."""
+def name_job(job: Job) -> str:
+    """Return in words which job it is."""
     if not isinstance(job, CellJob):
         return job.id
     task = f"{job.pretext} " if job.pretext else ""
-    place = f"{job.fraction:.3g} of the labels, fold {job.fold}, repetition {job.repetition}"
-    return f"{task}{job.arm}, {place} ({job.id})"
+    return f"{task}{job.arm}, {job.fraction:.3g} of the labels, fold {job.fold}, repetition {job.repetition}"
+
+
+def describe_job(job: Job) -> str:
+    """Return in words which job it is, and the folder of a cell."""
+    return f"{name_job(job)} ({job.id})" if isinstance(job, CellJob) else job.id
 
 
 class RunObserver(Protocol):
