@@ -174,7 +174,7 @@ def _flipped(sample: Sample) -> Iterator[Sample]:
             yield Sample(name, bytes(data))
 
 
-_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
+UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     1: lambda a: a,
     2: np.fliplr,
     3: lambda a: np.rot90(a, 2),
@@ -188,7 +188,7 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
 
 def _turned() -> Iterator[Sample]:
     """Yield files that say in eight ways how they are held."""
-    for orientation, upright in _UPRIGHT.items():
+    for orientation, upright in UPRIGHT.items():
         exif = Image.Exif()
         exif[0x0112] = orientation
         pixels = np.ascontiguousarray(upright(COLOURS))

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from hostile_images import UPRIGHT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
@@ -32,18 +33,6 @@ def oriented(image: np.ndarray, format: str, orientation: int, **options: object
     exif = Image.Exif()
     exif[0x0112] = orientation
     return encoded(image, format, exif=exif, **options)
-
-
-UPRIGHT = {
-    1: lambda a: a,
-    2: np.fliplr,
-    3: lambda a: np.rot90(a, 2),
-    4: np.flipud,
-    5: lambda a: a.transpose(1, 0, 2),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a.transpose(1, 0, 2), 2),
-    8: lambda a: np.rot90(a, 1),
-}
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
