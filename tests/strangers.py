@@ -66,9 +66,9 @@ class StrangeTask(PretextTask[StrangeConfig]):
         self.classifier = nn.Linear(backbone.head_hidden_size, 2)
 
     @classmethod
-    def view_sizes(cls, config: Any, image_size: int) -> Any:
+    def view_sizes(cls, config: Any, context: TaskContext) -> Any:
         fail(config, "view_sizes")
-        return ["large"] if config.how == "sizes that are texts" else (image_size,)
+        return ["large"] if config.how == "sizes that are texts" else (context.image_size,)
 
     def fit(self, images: torch.Tensor) -> None:
         fail(self.config, "fit")

@@ -24,9 +24,10 @@ from sslkit.errors import ConfigError
 from sslkit.experiment.cell import FROZEN_ARMS, PRETRAINED_ARMS, CellJob
 from sslkit.experiment.features import FeaturesJob
 from sslkit.experiment.pretraining import PretrainingJob
-from sslkit.experiment.recipe import Configured, Recipe
+from sslkit.experiment.recipe import Configured, Recipe, task_context
 from sslkit.interfaces import Dataset, DownstreamHead, Job
 from sslkit.registry import Kind, Registry
+from sslkit.types import TaskContext
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,34 @@ class Study:
             ConfigError: if the device asked for is not there.
         """
         settings = self.config.compute
-        return resolve_compute(settings.device, settings.precision, settings.compile)
+        precision = settings.precision
+        if precision == "auto" and self._lacking("bf16"):
+            precision = "fp32"
+        return resolve_compute(settings.device, precision, settings.compile)
+
+    def _lacking(self, tag: str) -> Configured | None:
+        """Return a plugin that takes part in training and does not claim what the tag says."""
+        trained = (self.backbone, *self.tasks, self.head)
+        return next((plugin for plugin in trained if tag not in plugin.info.cls.tags), None)
+
+    def check_claims(self) -> None:
+        """Refuse a configuration that asks more of a plugin than the plugin claims.
+
+        Raises:
+            ConfigError: naming the plugin, and what to choose.
+        """
+        settings = self.config.compute
+        if settings.precision in ("bf16", "fp16") and (plugin := self._lacking("bf16")):
+            raise ConfigError(
+                f"compute.precision: {plugin.info.provenance.described} does not claim to work in half precision, so "
+                f"not in {settings.precision!r}; choose 'fp32' or 'auto'"
+            )
+        uncompiled = (plugin for plugin in (self.backbone, *self.tasks) if "compile" not in plugin.info.cls.tags)
+        if settings.compile and (plugin := next(uncompiled, None)):
+            raise ConfigError(
+                f"compute.compile: {plugin.info.provenance.described} does not claim to work under torch.compile; "
+                "choose false"
+            )
 
     def make_dataset(self) -> Dataset[Any]:
         """Construct the data set."""
@@ -116,6 +144,7 @@ def resolve(config: RunConfig, registry: Registry) -> Study:
         find("head", config.head, "head"),
         find("executor", PluginTable(name=config.compute.executor), "compute.executor"),
     )
+    study.check_claims()
     _check_sizes(study)
     _check_published_weights(study)
     return study
@@ -134,15 +163,33 @@ def _check_sizes(study: Study) -> None:
         raise ConfigError(f"images.size: the backbone {study.backbone.info.name!r} cannot take {size} px: {reason}")
     if not PRETRAINED_ARMS.intersection(study.config.evaluation.arms):
         return
+    _check_batch_size(study)
+    context = task_context(backbone, study.preprocessing)
     for task in study.tasks:
-        with blame(task.info.provenance, "view_sizes()"):
-            sides = [operator.index(side) for side in task.info.cls.view_sizes(task.config, size)]
-        for view in sides:
+        for view in _view_sizes(task, context):
             if reason := refused(view):
                 raise ConfigError(
                     f"images.size: with {size} px images the task {task.info.name!r} makes views of {view} px, "
                     f"which the backbone {study.backbone.info.name!r} cannot take: {reason}"
                 )
+
+
+def _view_sizes(task: Configured, context: TaskContext) -> list[int]:
+    try:
+        with blame(task.info.provenance, "view_sizes()", contract=(ValueError,)):
+            return [operator.index(side) for side in task.info.cls.view_sizes(task.config, context)]
+    except ValueError as error:
+        raise ConfigError(f"the pretext task {task.info.name!r} can make no views of these images: {error}") from error
+
+
+def _check_batch_size(study: Study) -> None:
+    batch_size = study.config.pretraining.batch_size
+    for task in study.tasks:
+        if batch_size < (least := task.info.cls.min_batch_size):
+            raise ConfigError(
+                f"pretraining.batch_size: the task {task.info.name!r} tells images of a batch from one another, and "
+                f"needs at least {least}; {batch_size} given"
+            )
 
 
 def _check_published_weights(study: Study) -> None:

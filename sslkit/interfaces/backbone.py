@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import nn
 
@@ -18,6 +19,8 @@ class Backbone(Plugin[ConfigT], ABC):
     Args:
         config: the backbone's own options.
     """
+
+    tags: ClassVar[frozenset[str]] = frozenset({"bf16", "compile"})
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Mean of each channel (0..1) that the network expects to be taken off."""

@@ -31,6 +31,7 @@ class DownstreamHead(nn.Module, Plugin[ConfigT], ABC):
     name: ClassVar[str]
     api_version: ClassVar[int] = API_VERSION
     Config: ClassVar[type[PluginConfig]] = PluginConfig
+    tags: ClassVar[frozenset[str]] = frozenset({"bf16"})
     class_names: tuple[str, ...]
     primary_metric: ClassVar[str] = "qwk"
     positive_from: ClassVar[int | None] = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
 
 from sslkit.blame import Provenance
@@ -24,11 +26,16 @@ class Plugin(Generic[ConfigT]):
             hyphens and underscores, since it names folders, too.
         api_version: the interface version that it was written for.
         Config: its options; a subclass of [sslkit.PluginConfig][].
+        tags: what it claims beyond its interface. ``"bf16"``: its forward pass may run in half precision;
+            ``"compile"``: it may go through ``torch.compile``. A run that asks for more than is claimed is refused.
+        opt_outs: checks of [sslkit.testing][] that do not apply to it, by name, each with the reason.
     """
 
     name: ClassVar[str]
     api_version: ClassVar[int] = API_VERSION
     Config: ClassVar[type[PluginConfig]] = PluginConfig
+    tags: ClassVar[frozenset[str]] = frozenset()
+    opt_outs: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, config: ConfigT, *args: Any) -> None:
         self.config = config

@@ -27,11 +27,14 @@ class PretextTask(nn.Module, Plugin[ConfigT], ABC):
 
     Attributes:
         encoder: the backbone to keep when pretraining ends.
+        min_batch_size: the fewest images that make a batch; two where images are told from one another.
     """
 
     name: ClassVar[str]
     api_version: ClassVar[int] = API_VERSION
     Config: ClassVar[type[PluginConfig]] = PluginConfig
+    tags: ClassVar[frozenset[str]] = frozenset({"bf16", "compile"})
+    min_batch_size: ClassVar[int] = 1
 
     def __init__(self, config: ConfigT, backbone: nn.Module, context: TaskContext) -> None:
         nn.Module.__init__(self)
@@ -40,9 +43,13 @@ class PretextTask(nn.Module, Plugin[ConfigT], ABC):
         self.encoder = backbone
 
     @classmethod
-    def view_sizes(cls, config: ConfigT, image_size: int) -> tuple[int, ...]:
-        """Return the side in pixels of every view that reaches the backbone; asked at planning."""
-        return (image_size,)
+    def view_sizes(cls, config: ConfigT, context: TaskContext) -> tuple[int, ...]:
+        """Return the side in pixels of every view that reaches the backbone; asked at planning.
+
+        Raises:
+            ValueError: if the task can make no views of such images; the message says why, and what to do.
+        """
+        return (context.image_size,)
 
     def fit(self, images: torch.Tensor) -> None:
         """Learn a prior from training images, uint8 (M, 3, H, W), before the first update. Optional."""

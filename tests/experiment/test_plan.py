@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from sslkit.experiment.observation import Silent
 from sslkit.experiment.plan import make_manifest, resolve
 from sslkit.experiment.preparation import Prepared, prepare
 from sslkit.experiment.run_directory import RunDirectory
+from sslkit.registry import Registry
 
 
 def prepared_for(root: Path, **changes: object) -> Prepared:
@@ -100,3 +103,53 @@ def test_arms_share_labels_and_nothing_is_pretrained_for_scratch_alone(tmp_path:
 def test_what_cannot_be_planned_is_refused(changes: dict[str, object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         sslkit.plan(tiny_config(**changes))
+
+
+def changed_registry(kind: str, name: str, **attributes: Any) -> Any:
+    """Return the installed plugins, with one of them made anew."""
+    registry = sslkit.build_registry()
+    plugins = [
+        replace(plugin, cls=type(plugin.cls.__name__, (plugin.cls,), attributes))
+        if (plugin.kind, plugin.name) == (kind, name)
+        else plugin
+        for plugin in registry.plugins
+    ]
+    return Registry(plugins, registry.broken, registry.hooks, registry.modules)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("pretext-task", "rotation"), ("backbone", "timm"), ("head", "dr-grade")])
+def test_half_precision_is_refused_where_a_plugin_does_not_claim_it(kind: str, name: str) -> None:
+    registry = changed_registry(kind, name, tags=frozenset({"compile"}))
+
+    with pytest.raises(ConfigError, match=rf"^compute\.precision: the .*{name}.* does not claim to work in half"):
+        resolve(tiny_config(compute={"precision": "bf16"}), registry)
+    study = resolve(tiny_config(compute={"precision": "auto", "device": "cpu"}), registry)
+    assert study.resolve_compute().precision == "fp32"
+
+
+def test_compiling_is_refused_where_a_plugin_does_not_claim_it() -> None:
+    registry = changed_registry("pretext-task", "rotation", tags=frozenset({"bf16"}))
+
+    with pytest.raises(ConfigError, match=r"^compute\.compile: the pretext task 'rotation' .* choose false$"):
+        resolve(tiny_config(compute={"compile": True}), registry)
+    resolve(tiny_config(compute={"compile": False}), registry)
+
+
+def test_a_batch_too_small_for_the_task_is_refused() -> None:
+    registry = changed_registry("pretext-task", "rotation", min_batch_size=13)
+
+    with pytest.raises(ConfigError, match=r"^pretraining\.batch_size: the task 'rotation' .* at least 13; 12 given$"):
+        resolve(tiny_config(), registry)
+    resolve(tiny_config(pretraining={"batch_size": 13}), registry)
+    resolve(tiny_config(evaluation={"arms": ["scratch"]}), registry)
+
+
+def test_a_task_that_can_make_no_views_says_why_at_planning() -> None:
+    def view_sizes(cls: Any, config: Any, context: sslkit.TaskContext) -> Any:
+        assert context.mask is not None
+        raise ValueError(f"{context.image_size} px are too few")
+
+    registry = changed_registry("pretext-task", "rotation", view_sizes=classmethod(view_sizes))
+
+    with pytest.raises(ConfigError, match=r"^the pretext task 'rotation' can make no views .*: 32 px are too few$"):
+        resolve(tiny_config(), registry)
