@@ -211,7 +211,7 @@ def _load(
         manager.check_pending()
         with watched(owner, "its hooks"):
             offered = [
-                (kind, cls, _reason_to_refuse(cls, base))
+                (kind, cls, reason_to_refuse(cls, base))
                 for hook, (kind, base) in _HOOKS.items()
                 for implementation in getattr(manager.hook, hook).get_hookimpls()
                 if implementation.plugin is module
@@ -232,7 +232,13 @@ def _load(
             plugins.append(PluginInfo(kind, cls.name, cls, distribution, version))
 
 
-def _reason_to_refuse(cls: object, base: type[Plugin[Any]]) -> str | None:
+def reason_to_refuse(cls: object, base: type[Plugin[Any]] = Plugin) -> str | None:
+    """Return why a class is set aside, or None if it can be used.
+
+    Args:
+        cls: what a hook has returned.
+        base: the interface that it must have.
+    """
     if not (isinstance(cls, type) and issubclass(cls, base)):
         return f"{cls!r} is not a subclass of sslkit.{base.__name__}"
     if not (isinstance(getattr(cls, "name", None), str) and cls.name):

@@ -1,0 +1,118 @@
+"""Which checks a plugin class is put to: those of every plugin, and those of its kind that its tags call for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sslkit.errors import did_you_mean
+from sslkit.interfaces import Plugin
+from sslkit.registry import Kind
+from sslkit.testing.checks import common
+from sslkit.testing.checks.pretext_task import learning, state, updates, views
+from sslkit.testing.outcome import expect
+from sslkit.testing.subjects import Subject
+
+CheckFunction = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check, and what a class must claim or override for it to apply.
+
+    Attributes:
+        function: takes a [Subject][sslkit.testing.Subject] of the kind.
+        tag: one of the class's ``tags``; None: every class.
+        overriding: an optional method of the interface; None: whichever the class overrides.
+    """
+
+    function: CheckFunction
+    tag: str | None = None
+    overriding: str | None = None
+
+    @property
+    def name(self) -> str:
+        """``check_<property>``."""
+        return self.function.__name__
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return (self.function.__doc__ or "").strip().partition("\n")[0]
+
+    def why_not(self, cls: type[Plugin[Any]]) -> str | None:
+        """Return why the check does not apply to a class, or None if it does."""
+        if self.tag is not None and self.tag not in cls.tags:
+            return f"it does not claim {self.tag!r} in its tags"
+        if self.overriding is not None and not _overrides(cls, self.overriding):
+            return f"it has no {self.overriding}() of its own"
+        return None
+
+
+def _overrides(cls: type[Plugin[Any]], method: str) -> bool:
+    owner = next(base for base in cls.__mro__ if method in vars(base))
+    return not owner.__module__.startswith("sslkit.")
+
+
+def check_tags_are_known(subject: Subject) -> None:
+    """The class claims, in its ``tags``, nothing but what there is to claim.
+
+    A slip of the pen would claim nothing.
+    """
+    unknown = sorted(subject.cls.tags - TAGS[subject.kind])
+    accepted = ", ".join(sorted(TAGS[subject.kind])) or "none"
+    expect(not unknown, f"unknown tags {', '.join(map(repr, unknown))}; accepted for its kind: {accepted}")
+
+
+def check_opt_outs_have_reasons(subject: Subject) -> None:
+    """An opt-out names a check, and gives its reason in a sentence.
+
+    Whoever reads the table of checks is told why one was left out.
+    """
+    names = [check.name for check in CHECKS[subject.kind]]
+    for name, reason in subject.cls.opt_outs.items():
+        expect(name in names, f"opt_outs names {name!r}, which is no check of its kind{did_you_mean(name, names)}")
+        expect(
+            len(reason.split()) >= 3, f"the opt-out from {name} gives no reason, but {reason!r}; say why in a sentence"
+        )
+
+
+_COMMON = (*map(Check, common.CHECKS), Check(check_tags_are_known), Check(check_opt_outs_have_reasons))
+
+CHECKS: dict[Kind, tuple[Check, ...]] = {
+    "pretext-task": (
+        *_COMMON,
+        Check(state.check_construction_is_seeded),
+        Check(state.check_encoder_is_the_backbone),
+        Check(views.check_views_are_pure),
+        Check(views.check_images_are_left_alone),
+        Check(views.check_global_generators_are_left_alone),
+        Check(views.check_views_fit_together),
+        Check(views.check_view_sizes_are_declared),
+        Check(views.check_views_are_the_same_elsewhere),
+        Check(views.check_mask_is_optional),
+        Check(views.check_probe_labels, overriding="probe_labels"),
+        Check(updates.check_views_are_left_alone),
+        Check(updates.check_forward_is_seeded),
+        Check(updates.check_loss),
+        Check(updates.check_metrics),
+        Check(updates.check_smallest_batch),
+        Check(updates.check_gradient_reaches_the_backbone),
+        Check(updates.check_momentum_copies_are_frozen),
+        Check(updates.check_half_precision, tag="bf16"),
+        Check(updates.check_compiles, tag="compile"),
+        Check(state.check_state_round_trips),
+        Check(state.check_copies_and_pickles),
+        Check(state.check_memory_does_not_grow),
+        Check(state.check_memory_is_freed),
+        Check(learning.check_loss_falls),
+        Check(learning.check_no_collapse),
+    ),
+}
+"""The checks of each kind of plugin, in the order in which they are carried out."""
+
+TAGS: dict[Kind, frozenset[str]] = {
+    kind: frozenset(check.tag for check in checks if check.tag is not None) for kind, checks in CHECKS.items()
+}
+"""What a plugin of each kind may claim."""

@@ -1,0 +1,239 @@
+"""What a check is given: a plugin class, its options, and the ways to make and use one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from sslkit.config.base import PluginConfig
+from sslkit.config.messages import describe_validation_error
+from sslkit.config.plain import to_plain
+from sslkit.data.cropping import circular_mask
+from sslkit.engine.networks import build_network, call_with_seed
+from sslkit.engine.optimisation import make_optimizer
+from sslkit.engine.tasks import make_views, take_step
+from sslkit.errors import ConfigError
+from sslkit.experiment.pretraining import VIEW_CHUNK
+from sslkit.interfaces import Backbone, Dataset, DownstreamHead, Executor, Plugin, PretextTask
+from sslkit.registry import Kind
+from sslkit.testing.network import TinyNetwork
+from sslkit.testing.samples import sample_images
+from sslkit.types import StepOutput, TaskContext, Views
+
+Options = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
+"""Options of a plugin, or what writes the files that they name into a folder and returns them."""
+
+
+class Subject:
+    """A plugin class and the options that it is tried with.
+
+    Args:
+        cls: the plugin class.
+        options: its options; see [Options][sslkit.testing.Options]. By default, none: every option has a default then.
+    """
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, cls: type[Plugin[Any]], options: Options | None = None) -> None:
+        self.cls, self._given = cls, {} if options is None else options
+
+    @cached_property
+    def folder(self) -> Path:
+        """A folder for the files of a try, which goes away with the subject."""
+        folder = Path(tempfile.mkdtemp(prefix="sslkit-check-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The options, as plain values."""
+        given: dict[str, Any] = to_plain(self._given(self.folder) if callable(self._given) else self._given)
+        return given
+
+    @cached_property
+    def config(self) -> PluginConfig:
+        """The validated options.
+
+        Raises:
+            ConfigError: if they are wrong, or one is missing.
+        """
+        root = self.folder if callable(self._given) else Path.cwd()
+        try:
+            return self.cls.Config.model_validate_json(json.dumps(self.options), context={"root": root})
+        except ValidationError as error:
+            raise ConfigError(describe_validation_error(error, self.cls.Config, prefix=self.kind)) from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What has been made of it stays here: another process makes its own.
+        return {"cls": self.cls, "_given": self.options, "config": self.config}
+
+
+@dataclass
+class Training:
+    """A pretext task that was trained on a few images.
+
+    Attributes:
+        task: the task, as the training left it.
+        images: those images, uint8 (N, 3, H, W).
+        losses: one an update.
+    """
+
+    task: PretextTask[Any]
+    images: torch.Tensor
+    losses: list[float]
+
+
+class PretextTaskSubject(Subject):
+    """A pretext task on a [tiny network][sslkit.testing.TinyNetwork] and computed images of 64 pixels."""
+
+    kind = "pretext-task"
+    cls: type[PretextTask[Any]]
+    image_size = 64
+
+    @cached_property
+    def context(self) -> TaskContext:
+        """What the task is told: images in a circular mask, as ``crop = "fundus"`` makes them."""
+        mask = torch.from_numpy(circular_mask(self.image_size))
+        return TaskContext(self.image_size, Backbone.mean, Backbone.std, mask)
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a batch: two chunks of views, the second one short."""
+        return max(VIEW_CHUNK + 4, self.cls.min_batch_size)
+
+    def images(self, count: int | None = None, seed: int = 0) -> torch.Tensor:
+        """Return computed images, black outside the mask, uint8 (N, 3, H, W)."""
+        images = sample_images(count or self.batch_size, self.image_size, seed)
+        mask = self.context.mask
+        return images if mask is None else images * mask
+
+    def make(self, seed: int = 0, context: TaskContext | None = None) -> PretextTask[Any]:
+        """Return a task as a run makes it: its first weights from a seed, its prior from images."""
+
+        def make() -> PretextTask[Any]:
+            task = self.cls(self.config, TinyNetwork(), context or self.context)
+            if type(task).fit is not PretextTask.fit:
+                task.fit(self.images(32, seed=1))
+            return task
+
+        task: PretextTask[Any] = call_with_seed(seed, make)
+        return task.train()
+
+    def views(self, task: PretextTask[Any], images: torch.Tensor, seed: int = 0) -> Views:
+        """Return the views of a batch, made chunk by chunk as a run makes them."""
+        chunks = [
+            make_views(task, images[start : start + VIEW_CHUNK], torch.Generator().manual_seed(seed + start))
+            for start in range(0, len(images), VIEW_CHUNK)
+        ]
+        return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+    def step(self, task: PretextTask[Any], views: Views, seed: int = 0) -> StepOutput:
+        """Return what a forward pass yields, with the global generator seeded as a run seeds it."""
+        output: StepOutput = call_with_seed(seed, lambda: take_step(task, views))
+        return output
+
+    def train(self, task: PretextTask[Any], images: torch.Tensor, num_updates: int, first: int = 0) -> list[float]:
+        """Train a task as a run does, each update on new views of the same images; return the losses."""
+        optimizer = make_optimizer([task], learning_rate=3e-3, weight_decay=0.0)
+        losses = []
+        for update in range(first, first + num_updates):
+            progress = update / (first + num_updates)
+            task.before_update(progress)
+            output = self.step(task, self.views(task, images, seed=1000 * update), seed=update)
+            optimizer.zero_grad()
+            output.loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            task.after_update(output, progress)
+            losses.append(output.loss.item())
+        return losses
+
+    @cached_property
+    def trained(self) -> Training:
+        """A task that was trained for a hundred updates: the tiny problem."""
+        task, images = self.make(), self.images()
+        return Training(task, images, self.train(task, images, num_updates=100))
+
+
+class BackboneSubject(Subject):
+    """A backbone plugin and the networks that it builds."""
+
+    kind = "backbone"
+    cls: type[Backbone[Any]]
+
+    @cached_property
+    def backbone(self) -> Backbone[Any]:
+        """The plugin."""
+        return self.cls(self.config)
+
+    def build(self, seed: int = 0) -> nn.Module:
+        """Return a network as a run builds it: its weights from a seed."""
+        network: nn.Module = call_with_seed(seed, lambda: build_network(self.backbone))
+        return network
+
+
+class HeadSubject(Subject):
+    """A downstream head on representations of 16 numbers."""
+
+    kind = "head"
+    cls: type[DownstreamHead[Any]]
+    num_features = 16
+
+    def make(self, seed: int = 0) -> DownstreamHead[Any]:
+        """Return a head as a run makes it: its weights from a seed."""
+        head: DownstreamHead[Any] = call_with_seed(seed, lambda: self.cls(self.config, self.num_features))
+        return head
+
+
+class DatasetSubject(Subject):
+    """A data set."""
+
+    kind = "dataset"
+    cls: type[Dataset[Any]]
+
+    def make(self) -> Dataset[Any]:
+        """Return the data set as a run makes it."""
+        return self.cls(self.config)
+
+
+class ExecutorSubject(Subject):
+    """An executor."""
+
+    kind = "executor"
+    cls: type[Executor[Any]]
+
+    def make(self) -> Executor[Any]:
+        """Return the executor as a run makes it."""
+        return self.cls(self.config)
+
+
+_SUBJECTS: dict[type[Plugin[Any]], type[Subject]] = {
+    PretextTask: PretextTaskSubject,
+    Backbone: BackboneSubject,
+    DownstreamHead: HeadSubject,
+    Dataset: DatasetSubject,
+    Executor: ExecutorSubject,
+}
+
+
+def make_subject(cls: type[Plugin[Any]], options: Options | None = None) -> Subject:
+    """Return what the checks of a plugin class are given.
+
+    Raises:
+        TypeError: if the class is of no kind of plugin.
+    """
+    for base, subject in _SUBJECTS.items():
+        if isinstance(cls, type) and issubclass(cls, base):
+            return subject(cls, options)
+    kinds = ", ".join(f"sslkit.{base.__name__}" for base in _SUBJECTS)
+    raise TypeError(f"{cls!r} is no plugin class; a plugin class inherits from one of {kinds}")

@@ -1,0 +1,65 @@
+"""Each check catches a plugin that is broken in its way, and no other check catches that one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from broken import pretext_tasks
+
+from sslkit.testing import CHECKS, check_plugin, make_subject
+from sslkit.testing.checks.catalogue import Check
+from sslkit.testing.running import carry_out
+
+KINDS = {"pretext-task": pretext_tasks}
+COSTLY = {"check_views_are_the_same_elsewhere", "check_compiles"}
+"""Left out of the quick test, but for the plugins that are broken in their way."""
+
+
+def broken() -> Iterator[Any]:
+    for kind, module in KINDS.items():
+        for name, cls in module.BROKEN.items():
+            yield pytest.param(kind, name, cls, id=f"{kind}-{name}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sound_plugin_passes_every_check(kind: str) -> None:
+    records = check_plugin(KINDS[kind].SOUND)
+
+    assert [record for record in records if record.outcome != "passed"] == []
+    assert [record.check for record in records] == [check.name for check in CHECKS[kind]]
+
+
+@pytest.mark.parametrize(("kind", "name", "cls"), broken())
+def test_a_broken_plugin_is_caught_by_its_check_alone(kind: str, name: str, cls: Any) -> None:
+    caught = failing(cls, [check for check in CHECKS[kind] if check.name == name or check.name not in COSTLY])
+
+    assert list(caught) == [name], caught
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "name", "cls"), broken())
+def test_no_costly_check_catches_another_ones_plugin(kind: str, name: str, cls: Any) -> None:
+    caught = failing(cls, [check for check in CHECKS[kind] if check.name in COSTLY - {name}])
+
+    assert caught == {}
+
+
+def failing(cls: Any, checks: list[Check]) -> dict[str, str]:
+    subject = make_subject(cls)
+    records = [carry_out(check, subject) for check in checks]
+    return {record.check: record.message + record.traceback for record in records if record.outcome == "failed"}
+
+
+def test_every_check_has_a_broken_plugin() -> None:
+    without = {
+        f"{kind}: {check.name}" for kind, checks in CHECKS.items() for check in checks if not is_shown(kind, check.name)
+    }
+    assert without == set()
+
+
+def is_shown(kind: str, name: str) -> bool:
+    """Return whether there is a plugin for the check; one of any kind, where the check is of every kind."""
+    everywhere = all(name in {check.name for check in checks} for checks in CHECKS.values())
+    return any(name in module.BROKEN for own, module in KINDS.items() if own == kind or everywhere)
