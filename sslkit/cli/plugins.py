@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from sslkit.cli.terminal import say
 
+if TYPE_CHECKING:
+    from sslkit.registry import Kind
+
+KINDS: tuple[Kind, ...] = ("pretext-task", "backbone", "head", "dataset", "executor")
+"""Those of the registry, which is not loaded for a help text."""
+
 
 @click.group()
 def plugins() -> None:
-    """See which plugins are installed."""
+    """See which plugins are installed, and whether they keep their promises."""
 
 
 @plugins.command("list", epilog="Example: sslkit plugins list --json")
@@ -39,4 +46,32 @@ def list_plugins(as_json: bool) -> None:
     for conflict in registry.conflicts():
         say(f"Error: {conflict}", err=True)
     if registry.conflicts():
+        raise click.exceptions.Exit(1)
+
+
+@plugins.command(epilog="Example: sslkit plugins check timm --set model=resnet18")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(KINDS), help="Of the plugin, where several kinds have one of that name.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Give the plugin an option.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
+def check(name: str, kind: Kind | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Put a plugin to the checks of the conformance kit.
+
+    The exit status is 1 if one of them fails. A relative path among the options is relative to the working directory.
+    """
+    from sslkit.cli.checking import find_plugin, follow_checks, show_records
+    from sslkit.config.loading import override_keys
+    from sslkit.registry import build_registry
+    from sslkit.testing import check_plugin
+
+    plugin = find_plugin(build_registry(), name, kind)
+    options = override_keys({}, overrides)
+    records = follow_checks(plugin, lambda tell: check_plugin(plugin.cls, options, on_record=tell))
+    if as_json:
+        known = {"kind": plugin.kind, "name": plugin.name, "distribution": plugin.distribution}
+        checks = [record.as_dict() for record in records]
+        click.echo(json.dumps({**known, "version": plugin.version, "checks": checks}, indent=2))
+    else:
+        show_records(plugin, records)
+    if any(record.outcome == "failed" for record in records):
         raise click.exceptions.Exit(1)

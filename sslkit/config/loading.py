@@ -39,9 +39,7 @@ def parse_config(data: Mapping[str, Any], *, root: Path, overrides: Iterable[str
     Raises:
         ConfigError: if a key, type or value is wrong.
     """
-    tables = to_plain(data)
-    for override in overrides:
-        _apply(tables, override)
+    tables = override_keys(to_plain(data), overrides)
     try:
         config = RunConfig.model_validate_json(json.dumps(to_plain(tables)), context={"root": root.resolve()})
     except ValidationError as error:
@@ -68,6 +66,21 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read as a TOML file: {error}") from None
     except (ValueError, RecursionError) as error:  # beside a TOMLDecodeError, a number or a nesting beyond all measure
         raise ConfigError(f"{path} is not valid TOML: {abbreviate(str(error), 300)}") from None
+
+
+def override_keys(tables: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Set keys of plain tables, in place, and return them.
+
+    Args:
+        tables: what to change.
+        overrides: ``KEY=VALUE`` each; see [load_config][sslkit.load_config].
+
+    Raises:
+        ConfigError: if one of them is not of that form.
+    """
+    for override in overrides:
+        _apply(tables, override)
+    return tables
 
 
 def _apply(tables: dict[str, Any], override: str) -> None:

@@ -14,7 +14,9 @@ On the command line: ``sslkit plugins check my-task``.
 try:
     import hypothesis as _hypothesis  # noqa: F401
 except ImportError as error:
-    raise ImportError("sslkit.testing needs hypothesis; install it by: pip install 'sslkit[testing]'") from error
+    from sslkit.errors import UsageError
+
+    raise UsageError("the checks of plugins need hypothesis; install it by: pip install 'sslkit[testing]'") from error
 
 from sslkit.testing.checks.catalogue import CHECKS, TAGS, Check
 from sslkit.testing.network import TinyNetwork

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,10 +16,11 @@ COSTLY = {"check_views_are_the_same_elsewhere", "check_compiles"}
 """Left out of the quick test, but for the plugins that are broken in their way."""
 
 
-def broken() -> Iterator[Any]:
-    for kind, module in KINDS.items():
-        for name, cls in module.BROKEN.items():
-            yield pytest.param(kind, name, cls, id=f"{kind}-{name}")
+BROKEN = [
+    pytest.param(kind, name, cls, id=f"{kind}-{name}")
+    for kind, module in KINDS.items()
+    for name, cls in module.BROKEN.items()
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -31,7 +31,7 @@ def test_a_sound_plugin_passes_every_check(kind: str) -> None:
     assert [record.check for record in records] == [check.name for check in CHECKS[kind]]
 
 
-@pytest.mark.parametrize(("kind", "name", "cls"), broken())
+@pytest.mark.parametrize(("kind", "name", "cls"), BROKEN)
 def test_a_broken_plugin_is_caught_by_its_check_alone(kind: str, name: str, cls: Any) -> None:
     caught = failing(cls, [check for check in CHECKS[kind] if check.name == name or check.name not in COSTLY])
 
@@ -39,7 +39,7 @@ def test_a_broken_plugin_is_caught_by_its_check_alone(kind: str, name: str, cls:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "name", "cls"), broken())
+@pytest.mark.parametrize(("kind", "name", "cls"), BROKEN)
 def test_no_costly_check_catches_another_ones_plugin(kind: str, name: str, cls: Any) -> None:
     caught = failing(cls, [check for check in CHECKS[kind] if check.name in COSTLY - {name}])
 
