@@ -72,6 +72,7 @@ class Csv(Dataset[CsvConfig]):
     """Images that a table lists, with their labels as the table writes them."""
 
     name: ClassVar[str] = "csv"
+    api_version: ClassVar[int] = 1
     Config: ClassVar[type[PluginConfig]] = CsvConfig
 
     def records(self) -> Sequence[Record]:

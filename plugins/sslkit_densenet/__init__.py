@@ -39,6 +39,7 @@ class DenseNet121(Backbone[DenseNet121Config]):
     """
 
     name = "densenet121"
+    api_version = 1
     Config: ClassVar[type[PluginConfig]] = DenseNet121Config
 
     def __init__(self, config: DenseNet121Config) -> None:

@@ -64,6 +64,7 @@ class Dicom(Dataset[DicomConfig]):
     """DICOM images below a folder, grouped by patient, with labels from a table."""
 
     name: ClassVar[str] = "dicom"
+    api_version: ClassVar[int] = 1
     Config: ClassVar[type[PluginConfig]] = DicomConfig
 
     def __init__(self, config: DicomConfig, *args: Any) -> None:

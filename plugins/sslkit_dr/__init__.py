@@ -165,6 +165,7 @@ class DRGrade(DownstreamHead[DRGradeConfig]):
     """
 
     name = "dr-grade"
+    api_version = 1
     Config: ClassVar[type[PluginConfig]] = DRGradeConfig
     class_names = GRADE_NAMES
     positive_from: ClassVar[int | None] = 2

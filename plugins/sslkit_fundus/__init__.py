@@ -73,6 +73,7 @@ class SyntheticFundus(Dataset[SyntheticFundusConfig]):
     """
 
     name = "synthetic-fundus"
+    api_version = 1
     Config: ClassVar[type[PluginConfig]] = SyntheticFundusConfig
     notice = "Synthetic fundus photographs: the figures say nothing about patients."
 

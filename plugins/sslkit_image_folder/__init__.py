@@ -56,6 +56,7 @@ class ImageFolder(Dataset[ImageFolderConfig]):
     """Images below a folder, labelled by the folders that they are in."""
 
     name: ClassVar[str] = "image-folder"
+    api_version: ClassVar[int] = 1
     Config: ClassVar[type[PluginConfig]] = ImageFolderConfig
 
     def records(self) -> Sequence[Record]:

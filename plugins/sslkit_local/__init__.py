@@ -38,6 +38,7 @@ class Local(Executor[PluginConfig]):
     """Runs jobs as processes on this machine, one a core."""
 
     name = "local"
+    api_version = 1
     Config = PluginConfig
 
     def run(self, jobs: Sequence[Job], workers: int, observer: JobObserver) -> None:

@@ -49,6 +49,7 @@ class Npz(Dataset[NpzConfig]):
     """
 
     name: ClassVar[str] = "npz"
+    api_version: ClassVar[int] = 1
     Config: ClassVar[type[PluginConfig]] = NpzConfig
 
     def __init__(self, config: NpzConfig, *args: Any) -> None:

@@ -118,6 +118,7 @@ class Rotation(PretextTask[RotationConfig]):
     """
 
     name = "rotation"
+    api_version = 1
     Config: ClassVar[type[PluginConfig]] = RotationConfig
 
     def __init__(self, config: RotationConfig, backbone: nn.Module, context: TaskContext) -> None:

@@ -85,6 +85,7 @@ class Timm(Backbone[TimmConfig]):
     """
 
     name = "timm"
+    api_version = 1
     Config: ClassVar[type[PluginConfig]] = TimmConfig
 
     def __init__(self, config: TimmConfig) -> None:
