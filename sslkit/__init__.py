@@ -72,6 +72,9 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
+_RENAMED: dict[str, str] = {}
+"""What public names were called before; they still work, with a warning."""
+
 __all__ = [
     "API_VERSION",
     "NOT_RUN",
@@ -120,9 +123,22 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        return _renamed(name)
     if name not in _HOME_OF:
         raise AttributeError(f"module 'sslkit' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def _renamed(name: str) -> Any:
+    import warnings
+
+    from sslkit.errors import SslkitDeprecationWarning
+
+    now = _RENAMED[name]
+    message = f"sslkit.{name} is called sslkit.{now}; the old name goes in a later release"
+    warnings.warn(message, SslkitDeprecationWarning, stacklevel=3)
+    return __getattr__(now)
 
 
 def __dir__() -> list[str]:

@@ -12,6 +12,8 @@
         ├── StorageError           a disk that is full, a folder that was taken away
         └── WeightsError           weights that do not fit their network
 
+    SslkitDeprecationWarning       a warning: something still works, and will not in a later release
+
 A message says what was given, what is accepted, the nearest match, and what to do.
 """
 
@@ -84,6 +86,10 @@ class StorageError(RunError):
 
 class WeightsError(RunError):
     """Weights do not fit the network that they were meant for."""
+
+
+class SslkitDeprecationWarning(DeprecationWarning):
+    """What was called still works and will not in a later release; the message says what to call in its place."""
 
 
 def did_you_mean(given: str, accepted: Iterable[str]) -> str:
