@@ -21,6 +21,7 @@ from sslkit.config.base import PluginConfig
 from sslkit.config.messages import describe_validation_error
 from sslkit.errors import ConfigError, PluginError, did_you_mean
 from sslkit.interfaces import API_VERSION, Backbone, Dataset, DownstreamHead, Executor, Plugin, PretextTask
+from sslkit.interfaces.plugin import OLDEST_API_VERSION
 from sslkit.printable import shown
 
 ENTRY_POINT_GROUP = "sslkit"
@@ -79,6 +80,16 @@ class PluginInfo:
         """Who it is and where it comes from, for messages."""
         kind = self.kind.replace("-", " ")
         return Provenance(f"the {kind} {self.name!r} of {self.origin}", self.cls.__module__.partition(".")[0])
+
+    @property
+    def deprecation(self) -> str | None:
+        """That a later sslkit will set it aside, and what to do; None where it speaks the newest interfaces."""
+        if self.cls.api_version == API_VERSION:
+            return None
+        return (
+            f"{self.provenance.described} speaks api_version {self.cls.api_version}: it works, but a later sslkit will "
+            f"set it aside; ask its authors for one that speaks {API_VERSION}"
+        )
 
 
 @dataclass(frozen=True)
@@ -245,12 +256,24 @@ def reason_to_refuse(cls: object, base: type[Plugin[Any]] = Plugin) -> str | Non
         return f"{cls.__name__} has no name"
     if not _NAME.fullmatch(cls.name):
         return f"{cls.name!r} is no name: a plugin is called by letters, digits, dots, hyphens and underscores"
-    if cls.api_version != API_VERSION:
-        return f"{cls.name!r} speaks api_version {cls.api_version!r}; this sslkit speaks {API_VERSION}"
+    if advice := _refuse_version(cls.api_version):
+        return f"{cls.name!r} speaks api_version {shown(cls.api_version)}{advice}"
     if not (isinstance(cls.Config, type) and issubclass(cls.Config, PluginConfig)):
         return f"the Config of {cls.name!r} is not a subclass of sslkit.PluginConfig"
     if lacking := sorted(getattr(cls, "__abstractmethods__", ())):
         return f"{cls.name!r} does not implement {', '.join(lacking)}"
+    return None
+
+
+def _refuse_version(version: object) -> str | None:
+    """Return the end of the sentence that refuses a class's api_version, or None where it is spoken here."""
+    spoken = " to ".join(map(str, sorted({OLDEST_API_VERSION, API_VERSION})))
+    if type(version) is not int:
+        return f", which is no whole number; this sslkit speaks {spoken}: correct the plugin"
+    if version > API_VERSION:
+        return f"; this sslkit speaks {spoken}: upgrade sslkit"
+    if version < OLDEST_API_VERSION:
+        return f"; this sslkit speaks {spoken}: upgrade the plugin"
     return None
 
 

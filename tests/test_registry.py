@@ -175,7 +175,7 @@ BROKEN = {
     ),
     "another interface version": (
         entry(datasets(other("newer", api_version=2)), "bad"),
-        "'newer' speaks api_version 2; this sslkit speaks 1",
+        "'newer' speaks api_version 2; this sslkit speaks 1: upgrade sslkit",
     ),
     "another kind of class": (
         entry(datasets(Net), "bad"),
@@ -239,6 +239,53 @@ def test_one_module_announced_twice_works_once() -> None:
     assert "already registered" in registry.broken[0].reason
     registry.hooks.sslkit_cell_finished(result={})
     assert heard == ["once"]
+
+
+# What speaks another version of the interfaces
+
+
+@pytest.fixture
+def _two_and_three_are_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sslkit.registry.OLDEST_API_VERSION", 2)
+    monkeypatch.setattr("sslkit.registry.API_VERSION", 3)
+
+
+@pytest.mark.usefixtures("_two_and_three_are_spoken")
+def test_an_older_version_that_is_still_spoken_is_loaded_with_a_notice() -> None:
+    registry = build_registry([entry(datasets(other("older", api_version=2), other("newest", api_version=3)))])
+    assert registry.broken == ()
+    assert registry.find("dataset", "newest").deprecation is None
+    assert registry.find("dataset", "older").deprecation == (
+        "the dataset 'older' of acme 1.0 speaks api_version 2: it works, but a later sslkit will set it aside; "
+        "ask its authors for one that speaks 3"
+    )
+
+
+@pytest.mark.usefixtures("_two_and_three_are_spoken")
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        (4, "4; this sslkit speaks 2 to 3: upgrade sslkit"),
+        (1, "1; this sslkit speaks 2 to 3: upgrade the plugin"),
+        (-1, "-1; this sslkit speaks 2 to 3: upgrade the plugin"),
+        (True, "True, which is no whole number; this sslkit speaks 2 to 3: correct the plugin"),
+        ("2", "'2', which is no whole number; this sslkit speaks 2 to 3: correct the plugin"),
+        (2.0, "2.0, which is no whole number; this sslkit speaks 2 to 3: correct the plugin"),
+        (None, "None, which is no whole number; this sslkit speaks 2 to 3: correct the plugin"),
+    ],
+)
+def test_a_version_that_is_not_spoken_is_set_aside(version: object, reason: str) -> None:
+    registry = build_registry([entry(datasets(other("odd", api_version=version), other("even", api_version=2)))])
+    assert registry.names("dataset") == ["even"]
+    assert [broken.reason for broken in registry.broken] == [f"'odd' speaks api_version {reason}"]
+
+
+def test_the_reference_plugins_state_the_newest_version_themselves() -> None:
+    own = [plugin for plugin in build_registry().plugins if plugin.distribution == "sslkit"]
+    assert {plugin.name: vars(plugin.cls).get("api_version") for plugin in own} == {
+        plugin.name: sslkit.API_VERSION for plugin in own
+    }
+    assert all(plugin.deprecation is None for plugin in own)
 
 
 # What is asked for

@@ -24,7 +24,9 @@ def check(path: Path, overrides: tuple[str, ...]) -> None:
     from sslkit.experiment.plan import resolve
     from sslkit.registry import build_registry
 
-    resolve(load_config(path, overrides), build_registry())
+    study = resolve(load_config(path, overrides), build_registry())
+    for text in study.deprecations():
+        say(f"Warning: {text}", err=True)
     say(f"{path} is a valid configuration.")
 
 

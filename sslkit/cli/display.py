@@ -281,6 +281,8 @@ def show_plugins(registry: Registry) -> None:
     for plugin in registry.plugins:
         table.add_row(*map(line, (plugin.kind, plugin.name, plugin.origin, plugin.summary)))
     console.print(table)
+    for text in filter(None, (plugin.deprecation for plugin in registry.plugins)):
+        console.print(Text.assemble(("warning:", "yellow"), f" {line(text)}"), soft_wrap=True)
     for broken in registry.broken:
         who = line(f"{broken.entry_point} of {broken.distribution} {broken.version}")
         console.print(Text.assemble(("set aside:", "red"), f" {who}"))

@@ -36,6 +36,8 @@ def list_plugins(as_json: bool) -> None:
                 "name": plugin.name,
                 "distribution": plugin.distribution,
                 "version": plugin.version,
+                "api_version": plugin.cls.api_version,
+                "deprecation": plugin.deprecation,
                 "summary": plugin.summary,
             }
             for plugin in registry.plugins

@@ -120,6 +120,10 @@ class Study:
         """Return all plugins that the run uses."""
         return (self.dataset, self.backbone, *self.tasks, self.head, self.executor)
 
+    def deprecations(self) -> list[str]:
+        """Return a sentence on each of them that a later sslkit will set aside."""
+        return [text for plugin in self.plugins() if (text := plugin.info.deprecation)]
+
 
 def _resolved_table(plugin: Configured) -> dict[str, Any]:
     return {"name": plugin.info.name, **plugin.config.model_dump(mode="json", exclude_none=True, by_alias=True)}

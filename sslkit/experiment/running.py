@@ -193,6 +193,8 @@ def examine(config: RunConfig, registry: Registry, observer: RunObserver | None 
 def _prepare(
     study: Study, directory: RunDirectory, observer: RunObserver, warn: Callable[[str], None]
 ) -> tuple[Compute, Prepared]:
+    for text in study.deprecations():
+        warn(text)
     compute = study.resolve_compute()
     manifest = make_manifest(study)
     draw_splits(study, manifest)  # too few groups are said before any image is decoded

@@ -10,7 +10,10 @@ from sslkit.blame import Provenance
 from sslkit.config.base import PluginConfig
 
 API_VERSION = 1
-"""The version of the interfaces in this package; a plugin that speaks another one is set aside."""
+"""The version of the interfaces in this package; a plugin that speaks a newer one is set aside."""
+
+OLDEST_API_VERSION = 1
+"""The oldest version that still works here, with a notice; a plugin that speaks one before it is set aside."""
 
 PROVENANCE = "_sslkit_provenance"
 """The attribute of an instance that holds its provenance."""
@@ -24,7 +27,8 @@ class Plugin(Generic[ConfigT]):
     Attributes:
         name: what a configuration calls it: lower case, words joined by hyphens. At most 64 letters, digits, dots,
             hyphens and underscores, since it names folders, too.
-        api_version: the interface version that it was written for.
+        api_version: the version of the interfaces that it was written for. State it: what is inherited is the version
+            of whichever sslkit it meets, and so says nothing.
         Config: its options; a subclass of [sslkit.PluginConfig][].
         tags: what it claims beyond its interface. ``"bf16"``: its forward pass may run in half precision;
             ``"compile"``: it may go through ``torch.compile``. A run that asks for more than is claimed is refused.

@@ -90,13 +90,15 @@ def test_an_audit_of_strangers_names(shown: io.StringIO) -> None:
 
 
 def test_strangers_plugins(shown: io.StringIO) -> None:
-    plugins = [PluginInfo("head", name, object, name, name) for name in NAMES]
+    older = type("Older", (), {"api_version": 0})
+    plugins = [PluginInfo("head", name, older, name, name) for name in NAMES]
     broken = [BrokenPlugin(name, name, name, name, name) for name in NAMES]
     display.show_plugins(Registry(plugins, broken, None, {}))
     screen = shown.getvalue()
     assert not STEERING.intersection(screen)
     for name in NAMES:
         assert screen.count(printable(name, keep="")) >= 2
+    assert screen.count("warning: the head") == len(NAMES)
 
 
 def test_strangers_photographs(shown: io.StringIO) -> None:
