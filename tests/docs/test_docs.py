@@ -27,6 +27,7 @@ from sslkit.data.duplicates import LEAST_SIMILARITY, MAX_DISTANCE
 from sslkit.experiment.conclusions import DIFFERENCE_COLUMNS
 from sslkit.experiment.plan import resolve
 from sslkit.experiment.probes import LEAK_MARGIN, MAX_IMAGES
+from sslkit.experiment.recipe import versions
 from sslkit.experiment.results import summarise
 from sslkit.experiment.running import RunResult
 
@@ -372,3 +373,9 @@ def test_docstrings_with_an_example_become_code() -> None:
     function = griffe.Function("f", docstring=griffe.Docstring(docstring))
     load("docstrings").ExampleSections().on_object(obj=function)
     assert [section.kind.value for section in function.docstring.parse("google")] == ["text", "examples"]
+
+
+def test_the_versions_that_name_a_cell_are_documented() -> None:
+    text = " ".join((ROOT / "docs" / "compatibility.md").read_text().split())
+    *first, last = versions()
+    assert f"the versions of {', '.join(first)} and {last}, those of the plugins" in text
