@@ -86,25 +86,17 @@ def _plugin(plugin: PluginInfo) -> str:
 def _table_of(model: type[BaseModel]) -> str:
     schema = model.model_json_schema()
     required = schema.get("required", [])
-    described = _attributes(model)
     rows = ["| key | accepted | default | meaning |", "|---|---|---|---|"]
     for key, field in schema.get("properties", {}).items():
         if model is RunConfig and key not in ("name", "seed"):
             continue
-        meaning = field.get("description") or described.get(key)
+        meaning = field.get("description")
         if not meaning:
             raise ValueError(f"nothing says what {key!r} of {model.__name__} means; describe the field")
         default = "*required*" if key in required else _literal(field.get("default"))
         cells = (f"`{key}`", _accepted(field), default, meaning)
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(rows) if len(rows) > 2 else "It has no options."
-
-
-def _attributes(model: type[BaseModel]) -> dict[str, str]:
-    """Return what the section ``Attributes:`` of a class's docstring says of each."""
-    section = re.search(r"^Attributes:\n((?: .*\n?|\n)+)", inspect.getdoc(model) or "", re.MULTILINE)
-    entries = re.findall(r"^ {4}(\w+): ((?:.*\n?)(?:^ {8}.*\n?)*)", section[1] if section else "", re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
 
 
 def _accepted(field: Mapping[str, Any]) -> str:

@@ -5,8 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from sslkit.config.descriptions import documented
 from sslkit.files import absolute
 from sslkit.printable import abbreviate, shown
 
@@ -22,6 +33,17 @@ class PluginConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the JSON schema; an option that its field does not describe is described as the docstring does."""
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        described = documented(cls)
+        for name, field in cls.model_fields.items():
+            if name in described:
+                properties[field.alias or name].setdefault("description", described[name])
+        return schema
 
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
@@ -45,5 +67,10 @@ def _not_empty(value: object) -> object:
     return value
 
 
-ConfigPath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_resolve)]
+ConfigPath = Annotated[
+    Path,
+    BeforeValidator(_not_empty),
+    AfterValidator(_resolve),
+    WithJsonSchema({"type": "string", "format": "path", "minLength": 1}),
+]
 """A path in a configuration; a relative one is relative to the TOML file's folder."""

@@ -36,6 +36,9 @@ MAX_PIXELS = 100_000_000
 
 _WEIGHT_DECAY = Field(0.01, ge=0, description="Of AdamW; biases and normalisation layers are not decayed.")
 
+_EACH_ONCE: dict[str, JsonValue] = {"uniqueItems": True}
+"""For editors: what the validator of the field refuses."""
+
 
 class PluginTable(BaseModel):
     """A plugin's name and, beside it, the plugin's own options."""
@@ -144,7 +147,10 @@ class EvaluationConfig(PluginConfig):
     """Which cells are computed."""
 
     label_fractions: tuple[Fraction, ...] = Field(
-        (0.05, 0.1, 0.25, 0.5, 1.0), min_length=1, description="Shares of each fold's labels; put in ascending order."
+        (0.05, 0.1, 0.25, 0.5, 1.0),
+        min_length=1,
+        description="Shares of each fold's labels; put in ascending order.",
+        json_schema_extra=_EACH_ONCE,
     )
     folds: int = Field(5, ge=2, description="Parts that the groups are dealt to; each is tested once.")
     repetitions: Positive = Field(1, description="Orders of labels, and seeds of training, drawn for each fold.")
@@ -152,7 +158,10 @@ class EvaluationConfig(PluginConfig):
         0.05, description="A group of more than this share of the images, and of more than ten, stops the run."
     )
     arms: tuple[Arm, ...] = Field(
-        ("pretrained", "scratch"), min_length=1, description="Where the encoder's initial weights come from."
+        ("pretrained", "scratch"),
+        min_length=1,
+        description="Where the encoder's initial weights come from.",
+        json_schema_extra=_EACH_ONCE,
     )
 
     @field_validator("label_fractions", "arms")

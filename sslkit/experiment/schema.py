@@ -4,36 +4,72 @@ from __future__ import annotations
 
 from typing import Any
 
+from sslkit.blame import blame
 from sslkit.config import RunConfig
-from sslkit.registry import Kind, Registry
+from sslkit.registry import Kind, PluginInfo, Registry
 
 _TABLES: dict[str, Kind] = {"dataset": "dataset", "backbone": "backbone", "pretext": "pretext-task", "head": "head"}
 
 
 def json_schema(registry: Registry) -> dict[str, Any]:
-    """Return a JSON schema (draft 2020-12) that accepts what ``sslkit run`` accepts, for editors."""
+    """Return a JSON schema (draft 2020-12) that accepts what ``sslkit run`` accepts, for editors.
+
+    What is wrong is told at the key that is wrong: the options of a plugin are checked where the table names it, and
+    not tried one plugin after the other.
+
+    Raises:
+        PluginError: if two plugins have one name, or the options of one cannot be put into a schema.
+    """
     schema = RunConfig.model_json_schema()
     definitions = schema["$defs"]
     definitions.pop("PluginTable")
     for key, kind in _TABLES.items():
-        options = []
-        for name in registry.names(kind):
-            plugin = registry.find(kind, name)
-            options.append({"$ref": f"#/$defs/{_define(definitions, kind, name, plugin.cls.Config, plugin.summary)}"})
-        table: dict[str, Any] = {"anyOf": options}
+        table = _table(definitions, [registry.find(kind, name) for name in registry.names(kind)])
+        schema["properties"][key] = {"type": "object", **table}
         if key == "pretext":
-            table = {"anyOf": [*options, {"type": "array", "items": {"anyOf": options}, "minItems": 1}]}
-        schema["properties"][key] = table
+            several = {"items": {"type": "object", **table}, "minItems": 1}
+            schema["properties"][key] = {"type": ["object", "array"], **table, **several}
     definitions["ComputeConfig"]["properties"]["executor"]["enum"] = registry.names("executor")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_without_null(schema)}
 
 
-def _define(definitions: dict[str, Any], kind: str, name: str, config: Any, summary: str) -> str:
-    own = config.model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
-    definitions.update({f"{kind}.{name}.{model}": value for model, value in own.pop("$defs", {}).items()})
-    own["properties"] = {"name": {"const": name}, **own.get("properties", {})}
+def _table(definitions: dict[str, Any], plugins: list[PluginInfo]) -> dict[str, Any]:
+    """Return what a table must have whose key ``name`` says which plugin the other keys are options of."""
+    options = {plugin.name: {"$ref": f"#/$defs/{_define(definitions, plugin)}"} for plugin in plugins}
+    summaries = (f"{plugin.name!r}: {plugin.summary}" for plugin in plugins)
+    return {
+        "properties": {"name": {"enum": list(options), "description": " ".join(summaries)}},
+        "required": ["name"],
+        "allOf": [
+            {"if": {"type": "object", "properties": {"name": {"const": name}}, "required": ["name"]}, "then": then}
+            for name, then in options.items()
+        ],
+        # Always true: some editors, taplo among them, look for completions and descriptions here, and not under "then".
+        "anyOf": [{}, *options.values()],
+    }
+
+
+def _define(definitions: dict[str, Any], plugin: PluginInfo) -> str:
+    """Add the options of a plugin to the definitions; return the key that they stand under."""
+    key = f"{plugin.kind}.{plugin.name}"
+    with blame(plugin.provenance, "the schema of its options"):
+        own = plugin.cls.Config.model_json_schema(ref_template=f"#/$defs/{key}:{{model}}")
+    definitions.update({f"{key}:{model}": value for model, value in own.pop("$defs", {}).items()})
+    own["properties"] = {"name": {"const": plugin.name}, **own.get("properties", {})}
     own["required"] = ["name", *own.get("required", [])]
-    own["description"] = summary
-    key = f"{kind}.{name}"
+    own["description"] = plugin.summary
     definitions[key] = own
     return key
+
+
+def _without_null(schema: Any) -> Any:
+    """Return a schema without null, which TOML cannot hold: beside it a wrong value would be of neither of two types."""
+    if isinstance(schema, list):
+        return [_without_null(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: _without_null(value) for key, value in schema.items() if value is not None}
+    if {"type": "null"} not in schema.get("anyOf", []):
+        return kept
+    branches = [branch for branch in kept.pop("anyOf") if branch != {"type": "null"}]
+    return {**branches[0], **kept} if len(branches) == 1 else {"anyOf": branches, **kept}
