@@ -54,7 +54,10 @@ def _define(definitions: dict[str, Any], plugin: PluginInfo) -> str:
     key = f"{plugin.kind}.{plugin.name}"
     with blame(plugin.provenance, "the schema of its options"):
         own = plugin.cls.Config.model_json_schema(ref_template=f"#/$defs/{key}:{{model}}")
-    definitions.update({f"{key}:{model}": value for model, value in own.pop("$defs", {}).items()})
+    nested = own.pop("$defs", {})
+    definitions.update({f"{key}:{model}": value for model, value in nested.items()})
+    if "$ref" in own:  # options that hold options of their own kind
+        own = dict(nested[own["$ref"].rpartition(":")[2]])
     own["properties"] = {"name": {"const": plugin.name}, **own.get("properties", {})}
     own["required"] = ["name", *own.get("required", [])]
     own["description"] = plugin.summary
@@ -63,7 +66,7 @@ def _define(definitions: dict[str, Any], plugin: PluginInfo) -> str:
 
 
 def _without_null(schema: Any) -> Any:
-    """Return a schema without null, which TOML cannot hold: beside it a wrong value would be of neither of two types."""
+    """Return a schema without null, which TOML cannot hold, so that a wrong value fails one type and not two."""
     if isinstance(schema, list):
         return [_without_null(item) for item in schema]
     if not isinstance(schema, dict):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import jsonschema
 import pytest
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from sslkit import Backbone, ConfigPath, Dataset, DownstreamHead, PluginConfig, PretextTask, hookimpl
 from sslkit.errors import PluginError
@@ -144,9 +144,25 @@ def test_options_of_one_plugin_are_none_of_another() -> None:
     assert not validator.is_valid(study(pretext={"name": "acme", "path": "a", "turns": "one"}))
 
 
+class Node(PluginConfig):
+    """Options that hold others of their kind."""
+
+    size: int = 1
+    children: tuple[Node, ...] = ()
+
+
+def test_options_may_hold_options_of_their_own_kind() -> None:
+    validator = jsonschema.Draft202012Validator(json_schema(registry_of(Config=Node)))
+    validator.validate(study(head={"name": "acme", "children": [{"size": 2, "children": [{"size": 3}]}]}))
+    (error,) = validator.iter_errors(study(head={"name": "acme", "children": [{"children": [{"size": "3"}]}]}))
+    assert (error.json_path, error.message) == ("$.head.children[0].children[0].size", "'3' is not of type 'integer'")
+    (error,) = validator.iter_errors(study(head={"name": "acme", "children": [{"name": "acme"}]}))
+    assert error.json_path == "$.head.children[0]"
+
+
 def test_a_plugin_whose_options_have_no_schema_is_named() -> None:
     class Odd(PluginConfig):
-        model_config = {"arbitrary_types_allowed": True}
+        model_config = ConfigDict(arbitrary_types_allowed=True)
         made: SimpleNamespace
 
     with pytest.raises(PluginError, match=r"^the dataset 'acme' of acme 1\.2 failed in the schema of its options: "):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import jsonschema
 import numpy as np
 import pytest
 import timm
@@ -30,6 +31,7 @@ from sslkit.experiment.probes import LEAK_MARGIN, MAX_IMAGES
 from sslkit.experiment.recipe import versions
 from sslkit.experiment.results import summarise
 from sslkit.experiment.running import RunResult
+from sslkit.experiment.schema import json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -225,6 +227,18 @@ def test_configurations_that_are_shown_are_accepted(block: Block) -> None:
     whole["dataset"]["table"] = "labels.csv"
     config = parse_config(tables if tables.keys() >= WHOLE else {**whole, **tables}, root=ROOT)
     resolve(config, sslkit.build_registry())
+
+
+def test_the_schema_that_a_configuration_names_is_the_one_that_a_command_writes() -> None:
+    page = ROOT / "docs" / "configuration.md"
+    (named,) = [block for block in blocks_of(page) if block.text.startswith("#:schema ")]
+    path = named.text.splitlines()[0].removeprefix("#:schema ./")
+    assert f"```sh\nsslkit config schema > {path}\n```" in page.read_text()
+    schema = json_schema(sslkit.build_registry())
+    jsonschema.validate(tomllib.loads(named.text), schema)
+    misspelt = tomllib.loads(named.text.replace("group_column", "grup_column"))
+    with pytest.raises(jsonschema.ValidationError, match="'grup_column' was unexpected"):
+        jsonschema.validate(misspelt, schema)
 
 
 @pytest.fixture
