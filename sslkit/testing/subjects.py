@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import nn
@@ -33,6 +36,25 @@ from sslkit.types import StepOutput, TaskContext, Views
 
 Options = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
 """Options of a plugin, or what writes the files that they name into a folder and returns them."""
+
+
+@contextmanager
+def every_generator_seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators of torch, numpy and Python, and leave them as they were.
+
+    A run seeds torch's alone. Here a task that draws from another one is to be caught by the check of that, and by no
+    other.
+    """
+    before = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 class Subject:
@@ -118,17 +140,17 @@ class PretextTaskSubject(Subject):
         mask = self.context.mask
         return images if mask is None else images * mask
 
-    def make(self, seed: int = 0, context: TaskContext | None = None) -> PretextTask[Any]:
-        """Return a task as a run makes it: its first weights from a seed, its prior from images."""
-
-        def make() -> PretextTask[Any]:
-            task = self.cls(self.config, TinyNetwork(), context or self.context)
-            if type(task).fit is not PretextTask.fit:
-                task.fit(self.images(32, seed=1))
-            return task
-
-        task: PretextTask[Any] = call_with_seed(seed, make)
+    def build(self, context: TaskContext | None = None) -> PretextTask[Any]:
+        """Return a task as a run makes it: its first weights from the global generator, its prior from images."""
+        task = self.cls(self.config, TinyNetwork(), context or self.context)
+        if type(task).fit is not PretextTask.fit:
+            task.fit(self.images(32, seed=1))
         return task.train()
+
+    def make(self, seed: int = 0, context: TaskContext | None = None) -> PretextTask[Any]:
+        """Return a task made from a seed."""
+        with every_generator_seeded(seed):
+            return self.build(context)
 
     def views(self, task: PretextTask[Any], images: torch.Tensor, seed: int = 0) -> Views:
         """Return the views of a batch, made chunk by chunk as a run makes them."""
@@ -139,9 +161,9 @@ class PretextTaskSubject(Subject):
         return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
     def step(self, task: PretextTask[Any], views: Views, seed: int = 0) -> StepOutput:
-        """Return what a forward pass yields, with the global generator seeded as a run seeds it."""
-        output: StepOutput = call_with_seed(seed, lambda: take_step(task, views))
-        return output
+        """Return what a forward pass yields, with the global generators seeded."""
+        with every_generator_seeded(seed):
+            return take_step(task, views)
 
     def train(self, task: PretextTask[Any], images: torch.Tensor, num_updates: int, first: int = 0) -> list[float]:
         """Train a task as a run does, each update on new views of the same images; return the losses."""

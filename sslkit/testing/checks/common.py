@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sslkit.config.base import PluginConfig
 from sslkit.registry import reason_to_refuse
 from sslkit.testing.outcome import CheckFailed, expect
 from sslkit.testing.subjects import Subject
@@ -44,8 +43,8 @@ def check_is_documented(subject: Subject) -> None:
     """
     own = subject.cls.__doc__ if "__doc__" in vars(subject.cls) else None
     expect(bool(own and own.strip()), f"{subject.cls.__name__} has no docstring; begin it with a line on what it is")
-    described = describe_options(subject.cls.Config)
-    missing = [name for name in subject.cls.Config.model_fields if not described.get(name)]
+    options = subject.cls.Config.model_json_schema().get("properties", {})
+    missing = [name for name, option in options.items() if not option.get("description")]
     expect(
         not missing,
         f"nothing says what {', '.join(missing)} of {subject.cls.Config.__name__} means; use Field(description=...), "
@@ -106,8 +105,3 @@ CHECKS: tuple[Callable[[Any], None], ...] = (
 def _own_classes(cls: type[Any]) -> list[type[Any]]:
     """Return a class and those that it inherits from, without sslkit's own and Python's."""
     return [base for base in cls.__mro__ if base.__module__.partition(".")[0] not in ("sslkit", "torch", "builtins")]
-
-
-def describe_options(model: type[PluginConfig]) -> dict[str, str]:
-    """Return what is said of each option."""
-    return {}

@@ -7,14 +7,14 @@ import gc
 import weakref
 from typing import Any
 
-import torch
-
+from sslkit.engine.networks import call_with_seed
 from sslkit.interfaces import PretextTask
 from sslkit.testing.checks.comparison import copy_of, few, same
 from sslkit.testing.memory import live_tensors, only_new_objects
 from sslkit.testing.network import TinyNetwork
 from sslkit.testing.outcome import expect
 from sslkit.testing.subjects import PretextTaskSubject
+from sslkit.types import Views
 
 
 def check_construction_is_seeded(subject: PretextTaskSubject) -> None:
@@ -23,7 +23,7 @@ def check_construction_is_seeded(subject: PretextTaskSubject) -> None:
     All arms and workers begin from the same weights, drawn from that generator alone. Draw from no other one, or seed
     it from ``torch.initial_seed()``.
     """
-    first, second = subject.make(seed=3).state_dict(), subject.make(seed=3).state_dict()
+    first, second = (call_with_seed(3, subject.build).state_dict() for _ in range(2))
     unequal = [name for name in first if not same(first[name], second.get(name))]
     expect(not unequal, f"two tasks made from one seed differ in {few(unequal)}; draw from torch's generator alone")
 
@@ -49,7 +49,8 @@ def check_state_round_trips(subject: PretextTaskSubject) -> None:
     subject.train(saved, images, num_updates=3)
     loaded.load_state_dict(copy.deepcopy(saved.state_dict()))
     for update in (3, 4):
-        losses = [_advance(subject, task, images, update) for task in (saved, loaded)]
+        views = subject.views(saved, images, seed=update)
+        losses = [_advance(subject, task, views, update) for task in (saved, loaded)]
         expect(
             losses[0] == losses[1],
             f"loaded from its state_dict the task has a loss of {losses[1]} where the saved one has {losses[0]}; "
@@ -57,10 +58,10 @@ def check_state_round_trips(subject: PretextTaskSubject) -> None:
         )
 
 
-def _advance(subject: PretextTaskSubject, task: PretextTask[Any], images: torch.Tensor, update: int) -> float:
+def _advance(subject: PretextTaskSubject, task: PretextTask[Any], views: Views, update: int) -> float:
     """Return the loss of an update, after which the task's own state moves and no weight does."""
     task.before_update(update / 5)
-    output = subject.step(task, subject.views(task, images, seed=update), seed=update)
+    output = subject.step(task, views, seed=update)
     task.after_update(output, update / 5)
     return output.loss.item()
 
