@@ -41,8 +41,8 @@ class PluginConfig(BaseModel):
         properties = handler.resolve_ref_schema(schema).get("properties", {})
         described = documented(cls)
         for name, field in cls.model_fields.items():
-            if name in described:
-                properties[field.alias or name].setdefault("description", described[name])
+            if name in described and (key := field.alias or name) in properties:
+                properties[key].setdefault("description", described[name])
         return schema
 
 

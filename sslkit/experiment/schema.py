@@ -58,7 +58,7 @@ def _define(definitions: dict[str, Any], plugin: PluginInfo) -> str:
     definitions.update({f"{key}:{model}": value for model, value in nested.items()})
     if "$ref" in own:  # options that hold options of their own kind
         own = dict(nested[own["$ref"].rpartition(":")[2]])
-    own["properties"] = {"name": {"const": plugin.name}, **own.get("properties", {})}
+    own["properties"] = {"name": True, **own.get("properties", {})}  # which the table has checked
     own["required"] = ["name", *own.get("required", [])]
     own["description"] = plugin.summary
     definitions[key] = own
@@ -72,7 +72,9 @@ def _without_null(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     kept = {key: _without_null(value) for key, value in schema.items() if value is not None}
-    if {"type": "null"} not in schema.get("anyOf", []):
+    branches = kept.get("anyOf")
+    if not isinstance(branches, list) or {"type": "null"} not in branches:  # no list: an option of that name
         return kept
-    branches = [branch for branch in kept.pop("anyOf") if branch != {"type": "null"}]
+    del kept["anyOf"]
+    branches.remove({"type": "null"})
     return {**branches[0], **kept} if len(branches) == 1 else {"anyOf": branches, **kept}

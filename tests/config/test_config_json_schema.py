@@ -44,7 +44,7 @@ def test_every_option_is_described_for_those_who_point_at_it(validator: jsonsche
         (name, key)
         for name, definition in definitions.items()
         for key, option in definition.get("properties", {}).items()
-        if not option.get("description") and key != "name"
+        if option is not True and not option.get("description")
     ]
     assert bare == []
 

@@ -87,7 +87,8 @@ def options() -> Iterator[tuple[str, str, dict[str, Any], str, dict[str, Any]]]:
         table = next(key for key, kind in KINDS.items() if kind == plugin.kind)
         others = {"name": plugin.name, **REQUIRED.get(plugin.name, {})}
         for inner, schema in SCHEMA["$defs"][f"{plugin.kind}.{plugin.name}"]["properties"].items():
-            yield f"{table} {plugin.name}.{inner}", table, others, inner, schema
+            if inner != "name":
+                yield f"{table} {plugin.name}.{inner}", table, others, inner, schema
 
 
 def at_the_ends(schema: dict[str, Any]) -> Iterator[Any]:

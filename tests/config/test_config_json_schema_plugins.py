@@ -144,6 +144,25 @@ def test_options_of_one_plugin_are_none_of_another() -> None:
     assert not validator.is_valid(study(pretext={"name": "acme", "path": "a", "turns": "one"}))
 
 
+def offered(schema: dict[str, Any], root: dict[str, Any]) -> set[str]:
+    """Return the keys that an editor finds which looks into every branch, but not at conditions, as taplo does."""
+    if "$ref" in schema:
+        return offered(root["$defs"][schema["$ref"].rpartition("/")[2]], root)
+    branches = [branch for word in ("oneOf", "anyOf", "allOf") for branch in schema.get(word, [])]
+    return {*schema.get("properties", {})}.union(*(offered(branch, root) for branch in branches))
+
+
+@pytest.mark.parametrize("key", KINDS)
+def test_options_are_found_by_editors_that_do_not_look_at_conditions(
+    validator: jsonschema.Draft202012Validator, key: str
+) -> None:
+    keys = {"name", *AcmeConfig.model_fields}
+    table = validator.schema["properties"][key]
+    assert offered(table, validator.schema) >= keys
+    if key == "pretext":
+        assert offered(table["items"], validator.schema) >= keys
+
+
 class Node(PluginConfig):
     """Options that hold others of their kind."""
 
@@ -158,6 +177,33 @@ def test_options_may_hold_options_of_their_own_kind() -> None:
     assert (error.json_path, error.message) == ("$.head.children[0].children[0].size", "'3' is not of type 'integer'")
     (error,) = validator.iter_errors(study(head={"name": "acme", "children": [{"name": "acme"}]}))
     assert error.json_path == "$.head.children[0]"
+
+
+def test_options_may_be_called_as_the_words_of_a_schema_are() -> None:
+    class Words(PluginConfig):
+        """Options with odd names.
+
+        Attributes:
+            default: of what.
+            hidden: under the name "shown".
+        """
+
+        anyOf: int | None = None
+        default: int | str | None = None
+        hidden: int = Field(1, validation_alias="shown")
+
+    validator = jsonschema.Draft202012Validator(json_schema(registry_of(Config=Words)))
+    validator.validate(study(head={"name": "acme", "anyOf": 1, "default": "a", "shown": 2}))
+    assert validator.schema["$defs"]["head.acme"]["properties"]["default"]["description"] == "of what."
+    wrong = study(head={"name": "acme", "anyOf": "1", "default": 0.5, "hidden": 2})
+    assert sorted(error.json_path for error in validator.iter_errors(wrong)) == [
+        *("$.head", "$.head.anyOf", "$.head.default"),
+    ]
+
+
+def test_two_plugins_of_one_name_have_no_schema() -> None:
+    with pytest.raises(PluginError, match=r"^two plugins are called dataset 'csv': "):
+        json_schema(registry_of(name="csv"))
 
 
 def test_a_plugin_whose_options_have_no_schema_is_named() -> None:
