@@ -32,8 +32,9 @@ KeyPath = tuple[str, ...]
 @pytest.fixture(autouse=True)
 def _one_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Discover the plugins once and not for every command."""
-    monkeypatch.setattr(registry, "build_registry", lambda: REGISTRY)
+    # In this order: a module that is first imported here would keep what the other was given.
     monkeypatch.setattr("sslkit.api.build_registry", lambda: REGISTRY)
+    monkeypatch.setattr(registry, "build_registry", lambda: REGISTRY)
 
 
 # What is written
