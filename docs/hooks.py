@@ -1,7 +1,8 @@
 """Renders the references of configuration and command line from the code, so that they cannot drift from it.
 
 mkdocs calls ``on_page_markdown`` for each page; a page asks for a reference by a comment on a line of its own:
-``<!-- reference: table pretraining -->``, ``<!-- reference: plugins dataset -->`` or ``<!-- reference: commands -->``.
+``<!-- reference: table pretraining -->``, ``<!-- reference: plugins dataset -->``,
+``<!-- reference: checks dataset -->`` or ``<!-- reference: commands -->``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sslkit import build_registry
 from sslkit.cli import cli
 from sslkit.config import PluginConfig, RunConfig
 from sslkit.registry import KINDS, PluginInfo, Registry
+from sslkit.testing import CHECKS, Check
 
 _MARK = re.compile(r"^<!-- reference: (\w+)(?: ([\w-]+))? -->$", re.MULTILINE)
 
@@ -36,8 +38,9 @@ def render(what: str, name: str = "") -> str:
     """Return one reference as Markdown.
 
     Args:
-        what: ``"table"``, ``"plugins"`` or ``"commands"``.
-        name: for a table its key in the configuration (``"run"``: the keys above all tables); for plugins their kind.
+        what: ``"table"``, ``"plugins"``, ``"checks"`` or ``"commands"``.
+        name: for a table its key in the configuration (``"run"``: the keys above all tables); for plugins their kind;
+            for checks the kind of plugin, or ``"every-kind"``.
 
     Raises:
         ValueError: if there is no such reference.
@@ -48,6 +51,8 @@ def render(what: str, name: str = "") -> str:
             return _table_of(tables[name])
         case "plugins" if name in KINDS:
             return "\n\n".join(_plugin(plugin) for plugin in own_plugins() if plugin.kind == name)
+        case "checks" if name in ("every-kind", *CHECKS):
+            return "\n\n".join(_check(check, name) for check in checks_of(name))
         case "commands":
             return "\n\n".join(_command(path, command) for path, command in commands(cli))
     raise ValueError(f"unknown reference {what!r} {name!r}")
@@ -58,6 +63,30 @@ def own_plugins() -> tuple[PluginInfo, ...]:
     """Return the plugins of this distribution, and of no other that happens to be installed."""
     registry: Registry = build_registry()
     return tuple(plugin for plugin in registry.plugins if plugin.distribution == "sslkit")
+
+
+def checks_of(kind: str) -> list[Check]:
+    """Return the checks of one kind of plugin alone, or those of ``"every-kind"``."""
+    everywhere = {check.name for check in CHECKS["pretext-task"]}.intersection(
+        *({check.name for check in checks} for checks in CHECKS.values())
+    )
+    if kind == "every-kind":
+        return [check for check in CHECKS["pretext-task"] if check.name in everywhere]
+    return [check for check in CHECKS[kind] if check.name not in everywhere]
+
+
+def _check(check: Check, kind: str) -> str:
+    promise, _, advice = inspect.cleandoc(check.function.__doc__ or "").partition("\n\n")
+    if not (promise and advice):
+        raise ValueError(f"{check.name} lacks a docstring that says what is promised, and then why and how to mend it")
+    conditions = []
+    if check.tag is not None:
+        conditions.append(f"Applies to classes with `{check.tag}` among their `tags`.")
+    if check.overriding is not None:
+        conditions.append(f"Applies to classes that have a `{check.overriding}` of their own.")
+    parts = (promise.replace("\n", " "), advice, *conditions)
+    text = "\n\n".join(parts)
+    return f"### `{check.name}` {{ #{kind}-{check.name} }}\n\n{text.replace('``', '`')}"
 
 
 def commands(group: click.Group, prefix: str = "sslkit") -> Iterator[tuple[str, click.Command]]:

@@ -32,6 +32,7 @@ from sslkit.experiment.recipe import versions
 from sslkit.experiment.results import summarise
 from sslkit.experiment.running import RunResult
 from sslkit.experiment.schema import json_schema
+from sslkit.testing import CHECKS, Check
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -126,6 +127,32 @@ def test_interfaces_and_public_names_are_in_the_references() -> None:
     # The module of metrics is rendered whole.
     assert missing == {"sslkit.quadratic_weighted_kappa"}
     assert "sslkit.metrics" in shown
+
+
+@pytest.mark.parametrize("kind", ["every-kind", *CHECKS])
+def test_every_check_of_the_kit_has_a_section(kind: str) -> None:
+    text = rendered(ROOT / "docs" / "checks.md")
+    headings = re.findall(r"^### `(check_\w+)` \{ #([\w-]+) \}$", text, re.MULTILINE)
+    found = [name for name, anchor in headings if anchor == f"{kind}-{name}"]
+    assert found == [check.name for check in HOOKS.checks_of(kind)]
+
+
+def test_the_sections_of_checks_are_those_of_all_checks() -> None:
+    shown = {check.name for kind in ("every-kind", *CHECKS) for check in HOOKS.checks_of(kind)}
+    assert shown == {check.name for checks in CHECKS.values() for check in checks}
+
+
+def test_a_check_that_nothing_is_said_of_is_refused() -> None:
+    def check_nothing(subject: object) -> None:
+        """Nothing is promised."""
+
+    with pytest.raises(ValueError, match="check_nothing lacks a docstring that says what is promised, and then why"):
+        HOOKS._check(Check(check_nothing), "head")
+
+
+def test_names_of_the_kit_are_in_the_reference_of_checks() -> None:
+    shown = set(re.findall(r"^::: sslkit\.testing\.(\w+)$", (ROOT / "docs" / "checks.md").read_text(), re.MULTILINE))
+    assert shown == set(sslkit.testing.__all__)
 
 
 @pytest.mark.parametrize("name", ["run", *HOOKS.toolkit_tables()])
@@ -288,7 +315,7 @@ def test_names_of_sslkit_that_python_blocks_use_exist() -> None:
         name for block in BLOCKS if block.language == "python" for name in re.findall(r"\bsslkit\.(\w+)", block.text)
     }
     assert used >= {"run", "predict"}
-    assert used <= set(sslkit.__all__)
+    assert used <= {*sslkit.__all__, "testing"}
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/plugins.md"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -51,8 +52,8 @@ class Check:
 
 
 def _overrides(cls: type[Plugin[Any]], method: str) -> bool:
-    owner = next(base for base in cls.__mro__ if method in vars(base))
-    return not owner.__module__.startswith("sslkit.")
+    interface = next(base for base in reversed(cls.__mro__) if method in vars(base))
+    return inspect.getattr_static(cls, method) is not vars(interface)[method]
 
 
 def check_tags_are_known(subject: Subject) -> None:

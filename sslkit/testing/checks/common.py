@@ -84,7 +84,11 @@ def check_unknown_options_are_refused(subject: Subject) -> None:
 
 
 def check_options_are_frozen(subject: Subject) -> None:
-    """Making and configuring a plugin changes no option: the configuration is shared by all jobs of a run."""
+    """Options cannot be changed once they are read.
+
+    All jobs of a run share them. [PluginConfig][sslkit.PluginConfig] sees to it, unless its ``model_config`` is
+    changed.
+    """
     expect(
         bool(subject.cls.Config.model_config.get("frozen")),
         f"{subject.cls.Config.__name__} can be changed after it is made; leave frozen=True",

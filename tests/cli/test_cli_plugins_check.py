@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from broken.pretext_tasks import BROKEN, Sound
+from command_line import sslkit
+
+from sslkit import Backbone, PluginConfig, hookimpl, registry
+from sslkit.cli.plugins import KINDS
+from sslkit.testing import CHECKS
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let the registry find these pretext task classes, and an entry point that is broken."""
+
+    def install(*classes: Any) -> None:
+        module = SimpleNamespace(sslkit_pretext_tasks=hookimpl(lambda: classes))
+        points = [entry_point("acme", lambda: module), entry_point("wreck", lambda: 1 / 0)]
+        monkeypatch.setattr(registry.metadata, "entry_points", lambda group: points)
+
+    return install
+
+
+def entry_point(name: str, load: Any) -> Any:
+    return SimpleNamespace(name=name, value=name, dist=SimpleNamespace(name="acme", version="1.2"), load=load)
+
+
+def test_the_kinds_are_those_of_the_registry() -> None:
+    assert KINDS == registry.KINDS
+
+
+def test_a_sound_plugin_ends_with_status_0_and_a_table_of_its_checks(installed: Any) -> None:
+    installed(Sound)
+
+    outcome = sslkit("plugins", "check", "sound")
+
+    assert outcome.status == 0, outcome.out
+    assert "pretext-task sound of acme 1.2" in outcome.out
+    assert outcome.out.count("✓") == len(CHECKS["pretext-task"])
+    assert f"{len(CHECKS['pretext-task'])} passed, in " in outcome.out
+
+
+def test_a_broken_plugin_ends_with_status_1_and_the_message_below_the_table(installed: Any) -> None:
+    installed(BROKEN["check_metrics"])
+
+    outcome = sslkit("plugins", "check", "sound", "--kind", "pretext-task", "--set", "share=0.25")
+
+    assert outcome.status == 1
+    assert "✗   check_metrics" in outcome.out
+    assert "the metric 'doubled' is not detached, and keeps its update's graph in memory" in outcome.out
+    assert "1 failed, in " in outcome.out
+
+
+def test_json_is_alone_on_standard_output(installed: Any) -> None:
+    installed(BROKEN["check_is_documented"])
+
+    outcome = sslkit("plugins", "check", "sound", "--json")
+
+    told = json.loads(outcome.out)
+    assert outcome.status == 1
+    assert {key: told[key] for key in ("kind", "name", "distribution", "version")} == {
+        "kind": "pretext-task",
+        "name": "sound",
+        "distribution": "acme",
+        "version": "1.2",
+    }
+    assert [check["check"] for check in told["checks"]] == [check.name for check in CHECKS["pretext-task"]]
+    assert [check["check"] for check in told["checks"] if check["outcome"] == "failed"] == ["check_is_documented"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["soud"],
+            "Error: no plugin is called 'soud'; did you mean 'sound'? Installed: sound. See 'sslkit",
+        ),
+        (["wreck"], "Error: 'wreck' of acme was set aside, so nothing can be checked:\nTraceback"),
+        (["sound", "--kind", "head"], "Error: unknown head 'sound'. Installed: none (1 set aside as broken). See "),
+        (["sound", "--set", "share=2"], "Error: pretext-task.share: input should be less than 1; given: 2."),
+        (["sound", "--set", "shar=0.2"], "Error: pretext-task.shar: unknown key; did you mean 'share'?"),
+        (["sound", "--set", "share"], "Error: --set 'share' is not KEY=VALUE"),
+    ],
+)
+def test_a_mistake_ends_with_status_2_and_says_so(installed: Any, arguments: list[str], message: str) -> None:
+    installed(Sound)
+
+    outcome = sslkit("plugins", "check", *arguments)
+
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert outcome.out == ""
+
+
+def test_a_name_of_two_kinds_asks_for_the_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Namesake(Backbone[PluginConfig]):
+        """A backbone of the same name."""
+
+        name = "sound"
+        api_version = 1
+
+        def build(self, *, pretrained: bool = False) -> Any:
+            raise NotImplementedError
+
+    module = SimpleNamespace(
+        sslkit_pretext_tasks=hookimpl(lambda: [Sound]), sslkit_backbones=hookimpl(lambda: [Namesake])
+    )
+    monkeypatch.setattr(registry.metadata, "entry_points", lambda group: [entry_point("acme", lambda: module)])
+
+    outcome = sslkit("plugins", "check", "sound")
+
+    assert outcome.status == 2
+    assert outcome.err == "Error: there is a pretext-task and a backbone called 'sound'; say which by --kind\n"
