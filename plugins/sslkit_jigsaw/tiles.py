@@ -1,0 +1,123 @@
+"""Where the nine tiles of an image lie, and how they are cut out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+
+TILES_A_SIDE = 3
+NUM_TILES = TILES_A_SIDE**2
+
+_LEAST_TILE = 4
+"""Fewer pixels a side show nothing that could be recognised."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Nine cells in a square, in pixels; a tile lies anywhere in its cell.
+
+    Attributes:
+        start: row of the uppermost cells' first pixel, and column of the leftmost ones'.
+        cell: side of a cell.
+        gap: pixels between neighbouring cells, which no tile enters.
+        tile: side of a tile.
+    """
+
+    start: int
+    cell: int
+    gap: int
+    tile: int
+
+    @property
+    def jitter(self) -> int:
+        """How far a tile may lie from the upper and from the left side of its cell."""
+        return self.cell - self.tile
+
+    def corners(self) -> torch.Tensor:
+        """Return row and column of the upper left pixel of each cell, int64 (9, 2), row by row."""
+        starts = [self.start + place * (self.cell + self.gap) for place in range(TILES_A_SIDE)]
+        return torch.tensor(list(itertools.product(starts, starts)))
+
+
+def make_grid(image_size: int, mask: torch.Tensor | None, gap: float, jitter: float) -> Grid:
+    """Lay nine cells into the largest centred square that lies in the mask as a whole.
+
+    Args:
+        image_size: side of the images in pixels.
+        mask: bool (image_size, image_size), true where images show their subject; None: everywhere.
+        gap: distance of neighbouring cells as a share of a third of the square's side; at least a pixel if above 0.
+        jitter: what a cell is larger than its tile, as a share of the same; at least a pixel if above 0.
+
+    Raises:
+        ValueError: if the tiles would have fewer than 4 pixels a side; says which size of images is enough.
+
+    Example:
+        >>> make_grid(96, None, gap=0.1, jitter=0.15)
+        Grid(start=0, cell=30, gap=3, tile=25)
+    """
+    margin = _margin(image_size, mask)
+    side = image_size - 2 * margin
+    grid = _grid_in_square(side, gap, jitter)
+    if grid.tile < _LEAST_TILE:
+        raise ValueError(_too_small(image_size, side, gap, jitter))
+    return Grid(margin + grid.start, grid.cell, grid.gap, grid.tile)
+
+
+def cut_tiles(images: torch.Tensor, corners: torch.Tensor, side: int) -> torch.Tensor:
+    """Cut square tiles out of images, in the images' memory format.
+
+    Args:
+        images: any dtype (N, C, H, W).
+        corners: int64 (N, T, 2), row and column of the upper left pixel of T tiles an image.
+        side: of each tile.
+
+    Returns:
+        The same dtype (N T, C, side, side); row T i + t is the tile at ``corners[i, t]`` of image i.
+
+    Example:
+        >>> image = torch.arange(16).view(1, 1, 4, 4)
+        >>> cut_tiles(image, torch.tensor([[[0, 0], [1, 2]]]), side=2).flatten(1).tolist()
+        [[0, 1, 4, 5], [6, 7, 10, 11]]
+    """
+    windows = images.unfold(2, side, 1).unfold(3, side, 1)
+    rows, columns = corners.unbind(dim=2)
+    owners = torch.arange(len(images), device=images.device).unsqueeze(1)
+    return windows[owners, :, rows, columns].flatten(0, 1)
+
+
+def _grid_in_square(side: int, gap: float, jitter: float) -> Grid:
+    gap_pixels, jitter_pixels = _pixels(gap, side), _pixels(jitter, side)
+    cell = (side - (TILES_A_SIDE - 1) * gap_pixels) // TILES_A_SIDE
+    unused = side - TILES_A_SIDE * cell - (TILES_A_SIDE - 1) * gap_pixels
+    return Grid(unused // 2, cell, gap_pixels, cell - jitter_pixels)
+
+
+def _pixels(share: float, side: int) -> int:
+    return max(1, round(share * side / TILES_A_SIDE)) if share > 0 else 0
+
+
+def _margin(image_size: int, mask: torch.Tensor | None) -> int:
+    """Return the width of the frame to cut off, so that the rest lies in the mask; up to half of the image."""
+    if mask is None:
+        return 0
+    half = image_size // 2
+    inside = (
+        margin for margin in range(half) if mask[margin : image_size - margin, margin : image_size - margin].all()
+    )
+    return next(inside, half)
+
+
+def _too_small(image_size: int, side: int, gap: float, jitter: float) -> str:
+    if side < 2 <= image_size:
+        return f"the mask hides the centre of the images of {image_size} px, and the tiles are cut from around it"
+    # A pixel to spare: by rounding, a larger square may have smaller tiles, by one pixel. And a mask's true square may be
+    # a pixel smaller than the one of whole pixels, in the small images as in the large ones.
+    needed = next(side for side in itertools.count(side) if _grid_in_square(side, gap, jitter).tile > _LEAST_TILE)
+    enough = math.ceil(image_size * (needed + 1) / max(1, side - 1))
+    return (
+        f"nine tiles of {_LEAST_TILE} px or more, with gap = {gap:g} and jitter = {jitter:g}, do not fit into the "
+        f"{side} px square that images of {image_size} px have for them; images.size = {enough} is enough"
+    )
