@@ -113,8 +113,8 @@ def _margin(image_size: int, mask: torch.Tensor | None) -> int:
 def _too_small(image_size: int, side: int, gap: float, jitter: float) -> str:
     if side < 2 <= image_size:
         return f"the mask hides the centre of the images of {image_size} px, and the tiles are cut from around it"
-    # A pixel to spare: by rounding, a larger square may have smaller tiles, by one pixel. And a mask's true square may be
-    # a pixel smaller than the one of whole pixels, in the small images as in the large ones.
+    # A pixel to spare: by rounding, a larger square may have tiles that are smaller by one pixel. And a square of whole
+    # pixels is up to a pixel larger or smaller than the mask's true one, in small images as in large ones.
     needed = next(side for side in itertools.count(side) if _grid_in_square(side, gap, jitter).tile > _LEAST_TILE)
     enough = math.ceil(image_size * (needed + 1) / max(1, side - 1))
     return (

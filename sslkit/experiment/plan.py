@@ -174,8 +174,8 @@ def _check_sizes(study: Study) -> None:
             if reason := refused(view):
                 raise ConfigError(
                     f"images.size: with {size} px images the task {task.info.name!r} makes views of {view} px, "
-                    f"which the backbone {study.backbone.info.name!r} cannot take: {reason}; raise images.size, or make "
-                    "the views larger by the task's own options"
+                    f"which the backbone {study.backbone.info.name!r} cannot take: {reason}; raise images.size, or "
+                    "make the views larger by the task's own options"
                 )
 
 

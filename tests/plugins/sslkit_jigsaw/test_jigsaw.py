@@ -296,9 +296,9 @@ class TestPlanning:
 
     def test_images_without_room_for_nine_tiles_are_refused(self):
         message = (
-            r"^the pretext task 'jigsaw' can make no views of these images: nine tiles of 4 px or more, with gap = 0\.1 "
-            r"and jitter = 0\.15, do not fit into the 16 px square that images of 24 px have for them; images\.size = "
-            r"\d+ is enough$"
+            r"^the pretext task 'jigsaw' can make no views of these images: nine tiles of 4 px or more, with gap = "
+            r"0\.1 and jitter = 0\.15, do not fit into the 16 px square that images of 24 px have for them; "
+            r"images\.size = \d+ is enough$"
         )
         with pytest.raises(ConfigError, match=message):
             self.study(24, "fundus", "timm", tile_size=32)

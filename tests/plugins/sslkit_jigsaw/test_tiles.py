@@ -81,7 +81,7 @@ class TestGrid:
         assert make_grid(size, fundus_mask(size), 0.1, 0.15).tile == fundus
 
     @settings(deadline=None, max_examples=200)
-    @given(st.integers(1, 50), st.integers(0, 100), st.booleans(), shares)
+    @given(st.integers(2, 50), st.integers(0, 100), st.booleans(), shares)
     def test_the_size_that_is_said_to_be_enough_is_and_so_is_a_larger_one(self, size, more, masked, options):
         def grid(size):
             return make_grid(size, fundus_mask(size) if masked else None, *options)
