@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from sslkit import PluginConfig, PretextTask, StepOutput, TaskContext, Views, hookimpl
 from sslkit_jigsaw.permutations import choose_permutations
-from sslkit_jigsaw.tiles import NUM_TILES, cut_tiles, make_grid
+from sslkit_jigsaw.tiles import NUM_TILES, Grid, cut_tiles, make_grid
 
 TILE_FEATURES = 128
 PUZZLE_FEATURES = 512
@@ -45,7 +45,7 @@ class JigsawConfig(PluginConfig):
         gap: pixels between neighbouring cells, which no tile enters, as a share of a third of the square that holds the
             nine; at least one pixel unless 0.
         jitter: how much larger a cell is than its tile, which lies in it at random, as a share of the same; at least
-            one pixel unless 0. The paper has 0.25, and no gap.
+            one pixel unless 0. The paper's last version has 0.25, and no gap.
         grey: share of images whose tiles are shown without colour.
         tile_size: side in pixels to which tiles are resized (bilinear, antialiased), where a backbone takes no images
             as small as they are. Not set: tiles are as they are cut, and no pixel is resampled.
@@ -124,7 +124,7 @@ class Jigsaw(PretextTask[JigsawConfig]):
     def __init__(self, config: JigsawConfig, backbone: nn.Module, context: TaskContext) -> None:
         super().__init__(config, backbone, context)
         self.permutations = torch.tensor(choose_permutations(config.num_permutations, NUM_TILES))
-        self.grid = make_grid(context.image_size, context.mask, config.gap, config.jitter)
+        self.grid = _grid_of(config, context)
         self.tile_layer = nn.Linear(backbone.head_hidden_size, TILE_FEATURES)  # type: ignore[arg-type]
         self.classifier = nn.Sequential(
             nn.Linear(NUM_TILES * TILE_FEATURES, PUZZLE_FEATURES),
@@ -135,7 +135,7 @@ class Jigsaw(PretextTask[JigsawConfig]):
     @classmethod
     def view_sizes(cls, config: JigsawConfig, context: TaskContext) -> tuple[int, ...]:
         """Return the side of a tile, as it is cut or resized."""
-        grid = make_grid(context.image_size, context.mask, config.gap, config.jitter)
+        grid = _grid_of(config, context)
         return (config.tile_size or grid.tile,)
 
     def make_views(self, images: torch.Tensor, generator: torch.Generator) -> Views:
@@ -170,6 +170,10 @@ class Jigsaw(PretextTask[JigsawConfig]):
     def _places(self, labels: torch.Tensor) -> torch.Tensor:
         """Return the place that each shown tile comes from, int64 (N, 9)."""
         return self.permutations.to(labels.device)[labels].long()
+
+
+def _grid_of(config: JigsawConfig, context: TaskContext) -> Grid:
+    return make_grid(context.image_size, context.mask, config.gap, config.jitter)
 
 
 @hookimpl

@@ -251,23 +251,26 @@ class TestLoss:
         assert torch.equal(jigsaw.permutations, other.permutations)
 
 
-class TestPlanning:
-    def study(self, size=64, crop="fundus", backbone="densenet121", **options):
-        entry_point = SimpleNamespace(
-            name="jigsaw",
-            value="sslkit_jigsaw",
-            group="sslkit",
-            dist=SimpleNamespace(name="sslkit", version=version("sslkit")),
-            load=lambda: sslkit_jigsaw,
-        )
-        others = [point for point in entry_points(group="sslkit") if point.name != "jigsaw"]
-        config = tiny_config(
-            images={"size": size, "crop": crop},
-            backbone={"name": backbone} if backbone != "timm" else {"name": "timm", "model": "test_resnet"},
-            pretext={"name": "jigsaw", **options},
-        )
-        return resolve(config, build_registry([*others, entry_point]))
+def registry():
+    """The installed plugins with the jigsaw of this tree among them."""
+    ours = SimpleNamespace(
+        name="jigsaw",
+        dist=SimpleNamespace(name="sslkit", version=version("sslkit")),
+        load=lambda: sslkit_jigsaw,
+    )
+    return build_registry([*(point for point in entry_points(group="sslkit") if point.name != "jigsaw"), ours])
 
+
+def study(size, crop="fundus", backbone=None, **options):
+    config = tiny_config(
+        images={"size": size, "crop": crop},
+        backbone=backbone or {"name": "densenet121"},
+        pretext={"name": "jigsaw", **options},
+    )
+    return resolve(config, registry())
+
+
+class TestPlanning:
     def test_is_announced(self):
         assert list(sslkit_pretext_tasks()) == [Jigsaw]
         assert (Jigsaw.name, Jigsaw.api_version) == ("jigsaw", 1)
@@ -291,8 +294,8 @@ class TestPlanning:
             rf"'densenet121' cannot take: .* at least 29 px, not {side}; raise images\.size, or make the views larger"
         )
         with pytest.raises(ConfigError, match=message):
-            self.study(size, crop)
-        self.study(size, crop, tile_size=32)
+            study(size, crop)
+        study(size, crop, tile_size=32)
 
     def test_images_without_room_for_nine_tiles_are_refused(self):
         message = (
@@ -301,7 +304,7 @@ class TestPlanning:
             r"images\.size = \d+ is enough$"
         )
         with pytest.raises(ConfigError, match=message):
-            self.study(24, "fundus", "timm", tile_size=32)
+            study(24, backbone={"name": "timm", "model": "test_resnet"}, tile_size=32)
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -316,4 +319,4 @@ class TestPlanning:
     )
     def test_options_out_of_bounds_are_refused(self, options, message):
         with pytest.raises(ConfigError, match=message):
-            self.study(224, **options)
+            study(224, **options)
