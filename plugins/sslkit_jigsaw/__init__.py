@@ -123,6 +123,7 @@ class Jigsaw(PretextTask[JigsawConfig]):
 
     def __init__(self, config: JigsawConfig, backbone: nn.Module, context: TaskContext) -> None:
         super().__init__(config, backbone, context)
+        # No buffer: it follows from the options, and views are made on the CPU wherever the network is.
         self.permutations = torch.tensor(choose_permutations(config.num_permutations, NUM_TILES))
         self.grid = _grid_of(config, context)
         self.tile_layer = nn.Linear(backbone.head_hidden_size, TILE_FEATURES)  # type: ignore[arg-type]

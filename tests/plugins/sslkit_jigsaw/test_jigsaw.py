@@ -255,6 +255,7 @@ def registry():
     """The installed plugins with the jigsaw of this tree among them."""
     ours = SimpleNamespace(
         name="jigsaw",
+        value="sslkit_jigsaw",
         dist=SimpleNamespace(name="sslkit", version=version("sslkit")),
         load=lambda: sslkit_jigsaw,
     )
