@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sslkit.config.loading import load_config, parse_config
     from sslkit.data.normalization import normalize
     from sslkit.data.tables import read_table
+    from sslkit.engine.feature_maps import feature_map, feature_map_shape
     from sslkit.engine.weights import load_timm_weights, load_weights
     from sslkit.files import open_file, read_file
     from sslkit.hookspecs import hookimpl
@@ -46,6 +47,7 @@ _HOMES = {
     "sslkit.config.loading": ("load_config", "parse_config"),
     "sslkit.data.normalization": ("normalize",),
     "sslkit.data.tables": ("read_table",),
+    "sslkit.engine.feature_maps": ("feature_map", "feature_map_shape"),
     "sslkit.engine.weights": ("load_timm_weights", "load_weights"),
     "sslkit.files": ("open_file", "read_file"),
     "sslkit.hookspecs": ("hookimpl",),
@@ -99,6 +101,8 @@ __all__ = [
     "bench",
     "build_registry",
     "doctor",
+    "feature_map",
+    "feature_map_shape",
     "follow_parent",
     "hookimpl",
     "listed",
