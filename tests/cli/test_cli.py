@@ -212,6 +212,7 @@ def test_plugins_are_listed_with_their_distribution(
     listed = json.loads(capsys.readouterr().out)
     names = {(plugin["kind"], plugin["name"]) for plugin in listed["plugins"] if plugin["distribution"] == "sslkit"}
     assert names == {
+        ("pretext-task", "colorization"),
         ("pretext-task", "rotation"),
         ("backbone", "densenet121"),
         ("backbone", "timm"),
