@@ -117,7 +117,7 @@ def _table_of(model: type[BaseModel]) -> str:
     required = schema.get("required", [])
     rows = ["| key | accepted | default | meaning |", "|---|---|---|---|"]
     for key, field in schema.get("properties", {}).items():
-        if model is RunConfig and key not in ("name", "seed"):
+        if model is RunConfig and key not in ("name", "seed", "observers"):
             continue
         meaning = field.get("description")
         if not meaning:

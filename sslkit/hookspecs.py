@@ -47,8 +47,18 @@ def sslkit_executors() -> Iterable[type[Executor[Any]]]:
 
 
 @hookspec
-def sslkit_run_started(run_directory: Path, config: Mapping[str, Any]) -> None:
-    """A run begins; ``config`` is its whole configuration as plain values."""
+def sslkit_on_request() -> str | None:
+    """Keep the module's run hooks for runs that name it under ``observers``; return what it lacks, None for nothing."""
+
+
+@hookspec
+def sslkit_run_started(
+    run_directory: Path,
+    config: Mapping[str, Any],
+    epochs: Iterable[Mapping[str, Any]],
+    results: Iterable[Mapping[str, Any]],
+) -> None:
+    """A run begins or goes on; ``epochs`` and ``results`` stand already, as the next two hooks would have told them."""
 
 
 @hookspec
@@ -62,5 +72,10 @@ def sslkit_cell_finished(result: Mapping[str, Any]) -> None:
 
 
 @hookspec
-def sslkit_run_finished(run_directory: Path, summary: Iterable[Mapping[str, Any]]) -> None:
-    """A run has ended; ``summary`` holds the rows of summary.csv as plain values."""
+def sslkit_run_finished(
+    run_directory: Path,
+    summary: Iterable[Mapping[str, Any]],
+    results: Iterable[Mapping[str, Any]],
+    about: Mapping[str, Any],
+) -> None:
+    """A run has ended; the rows of summary.csv and results.csv, and run.json, as plain values."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import pluggy
 from pydantic import ValidationError
@@ -39,6 +39,10 @@ _HOOKS: dict[str, tuple[Kind, type[Plugin[Any]]]] = {
     "sslkit_datasets": ("dataset", Dataset),
     "sslkit_executors": ("executor", Executor),
 }
+
+
+_RUN_HOOKS = ("sslkit_run_started", "sslkit_epoch_finished", "sslkit_cell_finished", "sslkit_run_finished")
+"""The hooks that observers implement."""
 
 
 class EntryPoint(Protocol):
@@ -93,6 +97,37 @@ class PluginInfo:
 
 
 @dataclass(frozen=True)
+class ObserverInfo:
+    """A plugin module that hears of runs, and where it came from.
+
+    Attributes:
+        name: that of its entry point.
+        distribution: what brought it.
+        version: of the distribution.
+        summary: the first line of the module's docstring.
+        hears: the run hooks that it implements.
+        on_request: whether only those runs call it whose configuration names it.
+        lacks: what is to be done before it works; None where it works.
+        module: its name on the relay.
+    """
+
+    kind: ClassVar = "observer"
+    name: str
+    distribution: str
+    version: str
+    summary: str
+    hears: tuple[str, ...]
+    on_request: bool
+    lacks: str | None
+    module: str
+
+    @property
+    def origin(self) -> str:
+        """The distribution and its version, for messages."""
+        return f"{self.distribution} {self.version}"
+
+
+@dataclass(frozen=True)
 class BrokenPlugin:
     """An entry point, or one class of it, that was set aside."""
 
@@ -111,6 +146,7 @@ class Registry:
         broken: what was set aside, and why.
         hooks: pluggy's relay, on which a run calls its observers.
         modules: where each module on that relay comes from, by its name there.
+        observers: the modules that hear of runs, by name.
     """
 
     def __init__(
@@ -119,11 +155,13 @@ class Registry:
         broken: Iterable[BrokenPlugin],
         hooks: Any,
         modules: Mapping[str, Provenance],
+        observers: Iterable[ObserverInfo] = (),
     ) -> None:
         self.plugins = tuple(sorted(plugins, key=lambda plugin: (KINDS.index(plugin.kind), plugin.name)))
         self.broken = tuple(broken)
         self.hooks = hooks
         self.modules = modules
+        self.observers = tuple(sorted(observers, key=lambda observer: observer.name))
 
     def names(self, kind: Kind) -> list[str]:
         """Return the names of the installed plugins of one kind."""
@@ -158,6 +196,23 @@ class Registry:
             f"unknown {words} {shown(name)}{did_you_mean(name, self.names(kind)) or '.'} "
             f"Installed: {installed}{set_aside}. See 'sslkit plugins list'."
         )
+
+    def require_observer(self, name: str) -> None:
+        """Refuse the name of an observer that is not there, or that lacks what it works with.
+
+        Raises:
+            PluginError: saying what is installed, or what to install.
+        """
+        found = [observer for observer in self.observers if observer.name == name]
+        if not found:
+            names = sorted({observer.name for observer in self.observers})
+            raise PluginError(
+                f"observers: unknown observer {shown(name)}{did_you_mean(name, names) or '.'} "
+                f"Installed: {', '.join(names) or 'none'}. See 'sslkit plugins list'."
+            )
+        for observer in found:
+            if observer.lacks:
+                raise PluginError(f"observers: {name!r} of {observer.origin} cannot work yet: {observer.lacks}")
 
     def configure(
         self, kind: Kind, name: str, options: Mapping[str, Any], *, root: Path, key: str
@@ -194,10 +249,11 @@ def build_registry(entry_points: Iterable[EntryPoint] | None = None) -> Registry
     plugins: list[PluginInfo] = []
     broken: list[BrokenPlugin] = []
     modules: dict[str, Provenance] = {}
+    observers: list[ObserverInfo] = []
     found = metadata.entry_points(group=ENTRY_POINT_GROUP) if entry_points is None else entry_points
     for entry_point in sorted(found, key=lambda entry: (_distribution(entry), entry.name)):
-        _load(entry_point, manager, plugins, broken, modules)
-    return Registry(plugins, broken, manager.hook, modules)
+        _load(entry_point, manager, plugins, broken, modules, observers)
+    return Registry(plugins, broken, manager.hook, modules, observers)
 
 
 def _load(
@@ -206,6 +262,7 @@ def _load(
     plugins: list[PluginInfo],
     broken: list[BrokenPlugin],
     modules: dict[str, Provenance],
+    observers: list[ObserverInfo],
 ) -> None:
     distribution, version = _distribution(entry_point)
 
@@ -228,6 +285,7 @@ def _load(
                 if implementation.plugin is module
                 for cls in implementation.function()
             ]
+            observer = _observer(manager, module, name, entry_point)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever a stranger's module raises is that plugin's alone, an exit too
@@ -236,11 +294,29 @@ def _load(
         set_aside(f"{type(error).__name__}: {error}", traceback.format_exc())
         return
     modules[name] = owner
+    if observer is not None:
+        observers.append(observer)
     for kind, cls, reason in offered:
         if reason:
             set_aside(reason)
         else:
             plugins.append(PluginInfo(kind, cls.name, cls, distribution, version))
+
+
+def _observer(manager: pluggy.PluginManager, module: object, name: str, entry_point: EntryPoint) -> ObserverInfo | None:
+    """Return what is to be known of a module that implements run hooks; None where it implements none."""
+    own = {caller.name for caller in manager.get_hookcallers(module) or ()}
+    hears = tuple(hook for hook in _RUN_HOOKS if hook in own)
+    if not hears:
+        return None
+    answers = [
+        implementation.function()
+        for implementation in manager.hook.sslkit_on_request.get_hookimpls()
+        if implementation.plugin is module
+    ]
+    summary = (inspect.getdoc(module) or "").partition("\n")[0]
+    lacks = str(answers[0]) if answers and answers[0] else None
+    return ObserverInfo(entry_point.name, *_distribution(entry_point), summary, hears, bool(answers), lacks, name)
 
 
 def reason_to_refuse(cls: object, base: type[Plugin[Any]] = Plugin) -> str | None:

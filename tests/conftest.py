@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from studies import tiny_config
+from studies import observed_config, tiny_config
 
 import sslkit
 from sslkit.experiment.running import RunResult
@@ -34,3 +34,12 @@ def fundus600() -> Path:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     """A finished run; tests must not change its directory."""
     return sslkit.run(tiny_config(), tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def observed_run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """A finished run that TensorBoard and MLflow have heard of; tests must not change its directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+            patch.delenv(name, raising=False)
+        return sslkit.run(observed_config(), tmp_path_factory.mktemp("runs") / "observed")

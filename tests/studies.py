@@ -49,6 +49,11 @@ def tiny_config(**changes: Any) -> RunConfig:
     return parse_config(tiny_tables(**changes), root=Path("/"))
 
 
+def observed_config(**changes: Any) -> RunConfig:
+    evaluation = {"arms": ["pretrained", "scratch"], **changes.pop("evaluation", {})}
+    return tiny_config(**{"observers": ["tensorboard", "mlflow"], "evaluation": evaluation, **changes})
+
+
 def save_backbone(weights: Mapping[str, torch.Tensor], folder: Path) -> None:
     """Leave an encoder's weights in a folder, as a pretraining does."""
     save_file(dict(weights), folder / "backbone.safetensors")

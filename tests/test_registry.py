@@ -124,6 +124,41 @@ def test_observers_of_a_run_hear_of_it() -> None:
     assert heard == [("a", {"loss": 2.0})]
 
 
+def test_modules_that_hear_of_runs_are_observers() -> None:
+    plugin = module(sslkit_cell_finished=lambda result: None, sslkit_run_started=lambda config: None)
+    plugin.__doc__ = "Keeps a diary.\n\nMore about it."
+    (told,) = build_registry([entry(plugin, "diary"), GOOD]).observers
+    assert (told.kind, told.name, told.origin, told.summary) == ("observer", "diary", "acme 1.0", "Keeps a diary.")
+    assert told.hears == ("sslkit_run_started", "sslkit_cell_finished")
+    assert (told.on_request, told.lacks) == (False, None)
+
+
+@pytest.mark.parametrize(("answer", "lacks"), [(None, None), ("", None), ("pip install acme", "pip install acme")])
+def test_an_observer_may_wait_to_be_named_and_say_what_it_lacks(answer: str | None, lacks: str | None) -> None:
+    plugin = module(sslkit_cell_finished=lambda result: None, sslkit_on_request=lambda: answer)
+    (told,) = build_registry([entry(plugin)]).observers
+    assert (told.on_request, told.lacks) == (True, lacks)
+
+
+def test_an_observer_that_cannot_say_whether_it_works_is_set_aside() -> None:
+    plugin = module(sslkit_cell_finished=lambda result: None, sslkit_on_request=lambda: 1 // 0)
+    registry = build_registry([entry(plugin)])
+    assert registry.observers == ()
+    assert [broken.reason for broken in registry.broken] == ["ZeroDivisionError: integer division or modulo by zero"]
+    assert registry.hooks.sslkit_cell_finished.get_hookimpls() == []
+
+
+def test_observers_that_cannot_be_called_are_refused() -> None:
+    idle = module(sslkit_cell_finished=lambda result: None, sslkit_on_request=lambda: "pip install acme")
+    registry = build_registry([entry(idle, "idle"), entry(module(sslkit_cell_finished=lambda result: None), "diary")])
+    registry.require_observer("diary")
+    with pytest.raises(PluginError, match=r"observers: 'idle' of acme 1\.0 cannot work yet: pip install acme"):
+        registry.require_observer("idle")
+    unknown = r"unknown observer 'dairy'; did you mean 'diary'\? Installed: diary, idle\. See 'sslkit plugins list'"
+    with pytest.raises(PluginError, match=unknown):
+        registry.require_observer("dairy")
+
+
 def test_two_registries_are_independent() -> None:
     heard: list[str] = []
     plugin = module(sslkit_datasets=lambda: [Folder], sslkit_cell_finished=lambda result: heard.append("once"))

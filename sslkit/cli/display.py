@@ -280,9 +280,14 @@ def show_plugins(registry: Registry) -> None:
         table.add_column(column)
     for plugin in registry.plugins:
         table.add_row(*map(line, (plugin.kind, plugin.name, plugin.origin, plugin.summary)))
+    for observer in registry.observers:
+        table.add_row(*map(line, (observer.kind, observer.name, observer.origin, observer.summary)))
     console.print(table)
     for text in filter(None, (plugin.deprecation for plugin in registry.plugins)):
         console.print(Text.assemble(("warning:", "yellow"), f" {line(text)}"), soft_wrap=True)
+    for observer in registry.observers:
+        if observer.lacks:
+            console.print(f"The observer {line(observer.name)} cannot work yet: {line(observer.lacks)}")
     for broken in registry.broken:
         who = line(f"{broken.entry_point} of {broken.distribution} {broken.version}")
         console.print(Text.assemble(("set aside:", "red"), f" {who}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,7 +30,7 @@ def list_plugins(as_json: bool) -> None:
 
     registry = build_registry()
     if as_json:
-        found = [
+        found: list[dict[str, Any]] = [
             {
                 "kind": plugin.kind,
                 "name": plugin.name,
@@ -41,6 +41,10 @@ def list_plugins(as_json: bool) -> None:
                 "summary": plugin.summary,
             }
             for plugin in registry.plugins
+        ]
+        found += [
+            {"kind": observer.kind, **{key: value for key, value in vars(observer).items() if key != "module"}}
+            for observer in registry.observers
         ]
         click.echo(json.dumps({"plugins": found, "broken": [vars(plugin) for plugin in registry.broken]}, indent=2))
     else:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sslkit.blame import blame, watched
 from sslkit.experiment.cell import CellJob
-from sslkit.experiment.results import read_results
+from sslkit.experiment.results import Row, read_results
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.interfaces import Job
 from sslkit.registry import Registry
@@ -73,12 +73,21 @@ class Silent:
 class Hooks:
     """Calls the run hooks of the installed plugins; one that fails is named in the log and disturbs nothing."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, requested: Iterable[str] = ()) -> None:
         self._hooks, self._modules = registry.hooks, registry.modules
+        names = set(requested)
+        self._unasked = {told.module for told in registry.observers if told.on_request and told.name not in names}
 
-    def run_started(self, run_directory: Path, config: Mapping[str, Any]) -> None:
+    def run_started(
+        self,
+        run_directory: Path,
+        config: Mapping[str, Any],
+        epochs: Sequence[Mapping[str, Any]],
+        results: Sequence[Row],
+    ) -> None:
         """Call ``sslkit_run_started``."""
-        self._call("sslkit_run_started", run_directory=run_directory, config=config)
+        told = {"run_directory": run_directory, "config": config, "epochs": epochs, "results": results}
+        self._call("sslkit_run_started", **told)
 
     def epoch_finished(self, job: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """Call ``sslkit_epoch_finished``."""
@@ -88,12 +97,17 @@ class Hooks:
         """Call ``sslkit_cell_finished``."""
         self._call("sslkit_cell_finished", result=result)
 
-    def run_finished(self, run_directory: Path, summary: Iterable[Mapping[str, Any]]) -> None:
+    def run_finished(
+        self, run_directory: Path, summary: Sequence[Row], results: Sequence[Row], about: Mapping[str, Any]
+    ) -> None:
         """Call ``sslkit_run_finished``."""
-        self._call("sslkit_run_finished", run_directory=run_directory, summary=summary)
+        told = {"run_directory": run_directory, "summary": summary, "results": results, "about": about}
+        self._call("sslkit_run_finished", **told)
 
     def _call(self, name: str, **arguments: Any) -> None:
         for implementation in getattr(self._hooks, name).get_hookimpls():
+            if implementation.plugin_name in self._unasked:
+                continue
             owner = self._modules[implementation.plugin_name]
             try:
                 with watched(owner, f"its hook {name}"), blame(owner, f"its hook {name}"):

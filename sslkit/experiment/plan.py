@@ -133,7 +133,7 @@ def resolve(config: RunConfig, registry: Registry) -> Study:
     """Find the plugins of a configuration and check their options.
 
     Raises:
-        PluginError: if a plugin is not installed.
+        PluginError: if a plugin or an observer is not installed.
         ConfigError: if an option is wrong, or the backbone cannot take the size of images or views.
     """
 
@@ -149,6 +149,8 @@ def resolve(config: RunConfig, registry: Registry) -> Study:
         find("executor", PluginTable(name=config.compute.executor), "compute.executor"),
     )
     study.check_claims()
+    for name in config.observers:
+        registry.require_observer(name)
     _check_sizes(study)
     _check_published_weights(study)
     return study

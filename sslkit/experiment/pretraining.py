@@ -35,6 +35,7 @@ from sslkit.engine.trainer import Schedule, check_update, train
 from sslkit.engine.weights import load_state
 from sslkit.experiment.checkpoint import read_checkpoint, write_checkpoint
 from sslkit.experiment.collapse_watch import CollapseWatch
+from sslkit.experiment.epoch_log import metrics_of
 from sslkit.experiment.recipe import Configured, Recipe, digest, task_context
 from sslkit.experiment.representation_probe import MAX_PROBE_IMAGES, evenly_drawn, probe_representation
 from sslkit.files import make_folder, write_atomically, write_json, write_json_lines
@@ -95,6 +96,11 @@ class PretrainingJob:
     def folder(self) -> Path:
         """Where its files are."""
         return self.recipe.directory.pretraining(self.task.info.name, self.fold)
+
+    @property
+    def log(self) -> Path:
+        """One line an epoch."""
+        return self.folder / "metrics.jsonl"
 
     @property
     def cost(self) -> float:
@@ -246,12 +252,11 @@ class _Pretraining:
         self.epoch_metrics.clear()
         self.data_seconds = 0.0
         self._write_log()
-        known = {name: line.get(name) for name in (*means, "probe_qwk", "feature_spread", "effective_rank")}
-        self.report({"epoch": epoch, "metrics": {name: value for name, value in known.items() if value is not None}})
+        self.report({"epoch": epoch, "metrics": metrics_of(line)})
         self.epoch_started = time.monotonic()
 
     def _write_log(self) -> None:
-        write_json_lines(self.job.folder / "metrics.jsonl", self.log)
+        write_json_lines(self.job.log, self.log)
 
     def _probe(self) -> float | None:
         """Return how well the labels of the smallest share are told apart in the present representation."""

@@ -21,6 +21,7 @@ from sslkit.experiment.collapse import collapse_notices
 from sslkit.experiment.conclusions import conclude
 from sslkit.experiment.cross_fitting import cross_fit
 from sslkit.experiment.environment import num_decoders, num_workers, process_context
+from sslkit.experiment.epoch_log import read_epochs
 from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent, describe_job
 from sslkit.experiment.plan import Study, draw_splits, make_manifest, resolve
 from sslkit.experiment.preparation import Prepared, describe, prepare
@@ -95,7 +96,7 @@ def execute_run(config: RunConfig, output: Path, registry: Registry, observer: R
 
 
 def _execute(study: Study, directory: RunDirectory, registry: Registry, observer: RunObserver) -> RunResult:
-    clock, relay = _Clock(), JobRelay(observer, Hooks(registry), directory)
+    clock, relay = _Clock(), JobRelay(observer, Hooks(registry, study.config.observers), directory)
     if directory.config.is_file() or (directory.root / SUMS).exists():
         for flaw in flaws(directory.root):
             relay.warn(f"{directory.root}: {flaw}; it is written anew")
@@ -106,7 +107,8 @@ def _execute(study: Study, directory: RunDirectory, registry: Registry, observer
     about = describe(study, prepared, compute)
     sessions = _earlier_sessions(directory, relay)
     _write_plan(study, directory, prepared, about, sessions)
-    relay.hooks.run_started(directory.root, study.resolved())
+    epochs = [epoch for job in prepared.jobs.pretrainings for epoch in read_epochs(job.log, job.id)]
+    relay.hooks.run_started(directory.root, study.resolved(), epochs, read_results(prepared.jobs.cells))
     num_jobs = _run_jobs(study, prepared, compute, relay)
     clock.lap("jobs")
     relay.refuse_changed(prepared.jobs.cells)
@@ -136,7 +138,7 @@ def _execute(study: Study, directory: RunDirectory, registry: Registry, observer
     }
     write_json(successor(directory.run), about)
     seal(directory.root, SETTLED)
-    relay.hooks.run_finished(directory.root, summary)
+    relay.hooks.run_finished(directory.root, summary, rows, about)
     sentences = [conclusion["sentence"] for conclusion in about["conclusions"]]
     failures = [(describe_job(job), reason) for job, reason in relay.failures]
     return RunResult(RunDirectory(directory.root), summary, sentences, about["notices"], failures)

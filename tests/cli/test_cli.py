@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from studies import tiny_tables
 
+import sslkit_tensorboard
 from sslkit.cli import main
 from sslkit.config import to_toml
 from sslkit.experiment.running import RunResult
@@ -223,10 +224,29 @@ def test_plugins_are_listed_with_their_distribution(
         ("dataset", "npz"),
         ("dataset", "synthetic-fundus"),
         ("executor", "local"),
+        ("observer", "mlflow"),
+        ("observer", "tensorboard"),
     }
     assert listed["broken"] == []
     assert call("plugins", "list", monkeypatch=monkeypatch) == 0
     assert "synthetic-fundus" in capsys.readouterr().out
+
+
+def test_observers_are_listed_with_what_they_hear_and_lack(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sslkit_tensorboard, "find_spec", lambda name: None)
+    assert call("plugins", "list", "--json", monkeypatch=monkeypatch) == 0
+    listed = json.loads(capsys.readouterr().out)["plugins"]
+    (told,) = [plugin for plugin in listed if (plugin["kind"], plugin["name"]) == ("observer", "tensorboard")]
+    assert told["summary"].startswith("TensorBoard: curves of pretrainings")
+    assert told["hears"][0] == "sslkit_run_started"
+    assert (told["on_request"], told["lacks"]) == (True, "pip install 'sslkit[tensorboard]'")
+    assert "module" not in told
+    assert call("plugins", "list", monkeypatch=monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert "The observer tensorboard cannot work yet: pip install 'sslkit[tensorboard]'" in shown
+    assert "The observer mlflow" not in shown
 
 
 def test_configurations_are_checked_without_their_data(

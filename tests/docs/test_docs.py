@@ -158,7 +158,7 @@ def test_names_of_the_kit_are_in_the_reference_of_checks() -> None:
 @pytest.mark.parametrize("name", ["run", *HOOKS.toolkit_tables()])
 def test_keys_of_the_toolkit_are_in_the_configuration_reference(name: str) -> None:
     model = {"run": RunConfig, **HOOKS.toolkit_tables()}[name]
-    fields = ("name", "seed") if model is RunConfig else tuple(model.model_fields)
+    fields = ("name", "seed", "observers") if model is RunConfig else tuple(model.model_fields)
     table = HOOKS.render("table", name)
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(fields)
     assert table in rendered(ROOT / "docs" / "configuration.md")
@@ -166,7 +166,7 @@ def test_keys_of_the_toolkit_are_in_the_configuration_reference(name: str) -> No
 
 def test_every_table_of_a_configuration_has_a_section() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text()
-    tables = {name for name in RunConfig.model_fields if name not in ("name", "seed")}
+    tables = {name for name in RunConfig.model_fields if name not in ("name", "seed", "observers")}
     assert set(re.findall(r"^## `\[(\w+)\]`$", text, re.MULTILINE)) == tables
 
 

@@ -299,6 +299,24 @@ def test_an_observer_that_fails_is_named_and_the_others_hear(
     )
 
 
+def test_an_observer_on_request_hears_only_what_names_it() -> None:
+    heard: list[str] = []
+
+    def told(name: str) -> Any:
+        module = SimpleNamespace(
+            sslkit_on_request=sslkit.hookimpl(lambda: None),
+            sslkit_cell_finished=sslkit.hookimpl(lambda result: heard.append(name)),
+        )
+        return announced(module, name)
+
+    registry = build_registry([told("a"), told("b"), observer(sslkit_cell_finished=lambda result: heard.append("c"))])
+    Hooks(registry).cell_finished({})
+    assert heard == ["c"]
+    heard.clear()
+    Hooks(registry, ["b"]).cell_finished({})
+    assert sorted(heard) == ["b", "c"]
+
+
 def test_an_interrupt_within_an_observer_is_the_users() -> None:
     hooks = Hooks(build_registry([observer(sslkit_cell_finished=lambda result: _raise(KeyboardInterrupt()))]))
     with pytest.raises(KeyboardInterrupt):

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from sslkit.experiment.collapse import COLLAPSED
+from sslkit.experiment.epoch_log import NO_METRICS
 from sslkit.report.comparison import mean_curve, select
 from sslkit.report.figures.canvas import Drawing, draw_svg, inline, slug, standalone
 from sslkit.report.figures.palette import BASELINE, SERIES, LineStyle, line_styles
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
 Curve = Mapping[float, float]
 """A metric by update or by epoch."""
-
-
-_NO_METRICS = ("epoch", "update", "learning_rate", "seconds", "data_seconds", "untrained_spread")
-"""What a log tells of an epoch beside its loss and the task's metrics."""
 
 
 def draw_convergence(run: Run) -> list[Drawing]:
@@ -86,7 +83,7 @@ def draw_pretraining(run: Run) -> dict[str, list[Drawing]]:
     for task in folders_in(root):
         folds = read_pretrainings(run, task.name)
         names = dict.fromkeys(key for curve in folds.values() for row in curve if "epoch" in row for key in row)
-        metrics = sorted((name for name in names if name not in _NO_METRICS), key=lambda name: name != "loss")
+        metrics = sorted((name for name in names if name not in NO_METRICS), key=lambda name: name != "loss")
         if metrics:
             colour = next((styles[line].colour for line in run.lines if line.pretext == task.name), SERIES[0])
             style = LineStyle(colour, "o", "solid")
