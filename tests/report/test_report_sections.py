@@ -128,7 +128,7 @@ def test_the_audit_is_told_and_escaped(make_run: Callable[..., Path]) -> None:
     assert "1 set of identical images" in page
     assert "by &lt;b&gt;looking&lt;/b&gt;" in page
     assert "&lt;i&gt;a&lt;/i&gt;, b</code>: grades 2, 3" in page
-    assert "The answers of rotation can be found without any anatomy, from the border (90 %) alone." in page
+    assert "The answers of rotation can be told from the border (90 %) of its views alone." in page
     assert "The figure to beat: QWK 0.357</strong>" in page
     assert page.count(">leak<") == 1
     assert page.count(">none found<") == 1

@@ -36,8 +36,9 @@ def _leaks(audit: Mapping[str, Any]) -> Iterator[Markup]:
         if leaks:
             found = ", ".join(f"the {probe['region']} ({100 * probe['accuracy']:.0f} %)" for probe in leaks)
             text = (
-                f"The answers of {task} can be found without any anatomy, from {found} alone. For fundus photographs, "
-                'images.crop = "fundus" keeps the same circle of every image.'
+                f"The answers of {task} can be told from {found} of its views alone. Where a frame or a shutter shows "
+                'there, that is a shortcut: for fundus photographs, images.crop = "fundus" keeps the same circle of '
+                "every image. The edges of tiles, which are cut from within, show tissue too."
             )
             yield element("div", element("p", element("strong", text)), class_="banner alarm", role="note")
 
@@ -118,7 +119,7 @@ def _probes(audit: Mapping[str, Any]) -> Iterator[Markup]:
         names = ("what the probe sees", "answers found", "95 % interval", "chance", "shortcut")
         head = element("thead", element("tr", *(element("th", name, scope="col") for name in names)))
         yield element("h3", "Shortcuts")
-        said = "What small linear models find of a pretext task's answers where no anatomy is."
+        said = "What small linear models find of a pretext task's answers at the edges of its views."
         yield element("p", said, class_="note")
         yield scroll(element("table", head, element("tbody", *rows)), label="Shortcut probes")
     probe = audit["label_probe"]

@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sslkit_colorization import Colorization
+
+from sslkit.testing import parametrize_with_checks
+
+
+@parametrize_with_checks(Colorization)
+def test_colorization_keeps_its_promises(check: Callable[[], None]) -> None:
+    check()
