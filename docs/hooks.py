@@ -2,7 +2,7 @@
 
 mkdocs calls ``on_page_markdown`` for each page; a page asks for a reference by a comment on a line of its own:
 ``<!-- reference: table pretraining -->``, ``<!-- reference: plugins dataset -->``,
-``<!-- reference: checks dataset -->`` or ``<!-- reference: commands -->``.
+``<!-- reference: checks dataset -->``, ``<!-- reference: hooks -->`` or ``<!-- reference: commands -->``.
 """
 
 from __future__ import annotations
@@ -10,20 +10,26 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import BaseModel
 
-from sslkit import build_registry
+from sslkit import build_registry, hookspecs
 from sslkit.cli import cli
 from sslkit.config import PluginConfig, RunConfig
 from sslkit.registry import KINDS, PluginInfo, Registry
 from sslkit.testing import CHECKS, Check
 
 _MARK = re.compile(r"^<!-- reference: (\w+)(?: ([\w-]+))? -->$", re.MULTILINE)
+
+HOOK_NAMES = tuple(name for name in vars(hookspecs) if name.startswith("sslkit_"))
+"""The hooks, in the order in which they are shown."""
+
+_PAGES = Path(__file__).parent
 
 _NOUNS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 _BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
@@ -38,7 +44,7 @@ def render(what: str, name: str = "") -> str:
     """Return one reference as Markdown.
 
     Args:
-        what: ``"table"``, ``"plugins"``, ``"checks"`` or ``"commands"``.
+        what: ``"table"``, ``"plugins"``, ``"checks"``, ``"hooks"`` or ``"commands"``.
         name: for a table its key in the configuration (``"run"``: the keys above all tables); for plugins their kind;
             for checks the kind of plugin, or ``"every-kind"``.
 
@@ -53,6 +59,8 @@ def render(what: str, name: str = "") -> str:
             return "\n\n".join(_plugin(plugin) for plugin in own_plugins() if plugin.kind == name)
         case "checks" if name in ("every-kind", *CHECKS):
             return "\n\n".join(_check(check, name) for check in checks_of(name))
+        case "hooks":
+            return "\n\n".join(_hook(name, getattr(hookspecs, name)) for name in HOOK_NAMES)
         case "commands":
             return "\n\n".join(_command(path, command) for path, command in commands(cli))
     raise ValueError(f"unknown reference {what!r} {name!r}")
@@ -63,6 +71,32 @@ def own_plugins() -> tuple[PluginInfo, ...]:
     """Return the plugins of this distribution, and of no other that happens to be installed."""
     registry: Registry = build_registry()
     return tuple(plugin for plugin in registry.plugins if plugin.distribution == "sslkit")
+
+
+def _hook(name: str, hook: Callable[..., Any]) -> str:
+    """Return a hook's section: its signature, its docstring, and what of sslkit implements it."""
+    docstring = inspect.getdoc(hook)
+    if not docstring:
+        raise ValueError(f"nothing says what {name} is for; give it a docstring")
+    text, *sections = re.split(r"^(Args|Returns):\n", docstring, flags=re.MULTILINE)
+    for title, section in zip(sections[::2], sections[1::2], strict=True):
+        body = inspect.cleandoc(section)
+        text += re.sub(r"^(\w+):", r"- `\1`:", body, flags=re.MULTILINE) if title == "Args" else f"It returns {body}"
+        text += "\n\n"
+    implemented = _implementations(name)
+    coming = (
+        f"With sslkit {'come' if len(implemented) > 1 else 'comes'} {', '.join(implemented)}." if implemented else ""
+    )
+    heading = f"### `{name}({', '.join(inspect.signature(hook).parameters)})`"
+    return f"{heading}\n\n{text.strip().replace('``', '`')}\n\n{coming}".rstrip()
+
+
+def _implementations(hook: str) -> list[str]:
+    """Return what of this distribution implements a hook, each with the page that it has, if any."""
+    registry = build_registry()
+    names = (implementation.plugin_name for implementation in getattr(registry.hooks, hook).get_hookimpls())
+    own = sorted(name.removeprefix("sslkit:") for name in names if name.startswith("sslkit:"))
+    return [f"[`{name}`]({name}.md)" if (_PAGES / f"{name}.md").exists() else f"`{name}`" for name in own]
 
 
 def checks_of(kind: str) -> list[Check]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import inspect
 import json
 import re
 import shlex
@@ -111,13 +112,23 @@ def parse_command(arguments: list[str]) -> str:
 
 
 def test_hooks_of_the_toolkit_have_a_section_each() -> None:
-    hooks = [name for name in vars(hookspecs) if name.startswith("sslkit_")]
-    headings = re.findall(r"^### `(\w+)\((.*)\)`$", (ROOT / "docs" / "plugins.md").read_text(), re.MULTILINE)
-    assert [name for name, _ in headings] == hooks
+    text = rendered(ROOT / "docs" / "plugins.md")
+    headings = re.findall(r"^### `(sslkit_\w+)\((.*)\)`$", text, re.MULTILINE)
+    assert [name for name, _ in headings] == [name for name in vars(hookspecs) if name.startswith("sslkit_")]
     for name, arguments in headings:
-        function = getattr(hookspecs, name)
-        accepted = function.__code__.co_varnames[: function.__code__.co_argcount]
-        assert arguments == ", ".join(accepted)
+        section = text.partition(f"### `{name}(")[2].partition("\n#")[0]
+        assert arguments == ", ".join(inspect.signature(getattr(hookspecs, name)).parameters)
+        assert all(f"- `{argument}`: " in section for argument in arguments.split(", ") if argument)
+
+
+def test_sections_of_hooks_name_the_plugins_that_come_with_sslkit() -> None:
+    section = HOOKS.render("hooks").partition("### `sslkit_pretext_tasks")[2].partition("\n#")[0]
+    assert "With sslkit come [`colorization`](colorization.md), [`jigsaw`](jigsaw.md), `rotation`." in section
+
+
+def test_a_hook_that_nothing_is_said_of_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing says what sslkit_silent is for; give it a docstring"):
+        HOOKS._hook("sslkit_silent", lambda: None)
 
 
 def test_interfaces_and_public_names_are_in_the_references() -> None:

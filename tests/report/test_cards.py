@@ -90,7 +90,7 @@ def test_what_is_doubtful_stands_among_the_caveats(make_run: MakeRun) -> None:
     (run / "audit.json").write_text(json.dumps(audit))
     card = read(run, "model_card")
     known = card["Caveats"]["known to the run"]
-    for part in ("Synthetic", "Fold 3 at 5 %", "1 set of duplicate", "rotation can be found", "1 job failed"):
+    for part in ("Synthetic", "Fold 3 at 5 %", "1 set of duplicate", "rotation can be told", "1 job failed"):
         assert part in known
     assert card["Results"]["figure to beat"].startswith("QWK 0.321 from global statistics")
 

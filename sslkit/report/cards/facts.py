@@ -139,7 +139,9 @@ class Facts:
                 found.append(f"{plural(conflicts, 'set')} of duplicate images whose grades disagree.")
             for task, probes in self.audit["pretext_probes"].items():
                 if any(probe["leak"] for probe in probes):
-                    found.append(f"The answers of the pretext task {task} can be told from the edges of its views alone.")
+                    found.append(
+                        f"The answers of the pretext task {task} can be told from the edges of its views alone."
+                    )
         if failed := self.info.get("failed_jobs"):
             found.append(f"{plural(len(failed), 'job')} failed.")
         return found

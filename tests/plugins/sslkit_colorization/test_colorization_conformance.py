@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sslkit_colorization import Colorization
-
 from sslkit.testing import parametrize_with_checks
+from sslkit_colorization import Colorization
 
 
 @parametrize_with_checks(Colorization)

@@ -45,6 +45,11 @@ def test_a_row_is_a_record(folder: Path) -> None:
     assert pickle.loads(pickle.dumps(data)).records() == data.records()
 
 
+def test_the_columns_may_be_called_otherwise(folder: Path) -> None:
+    data = dataset(folder, "file,image,dr\na.png,1,3\n", image_column="file", label_column="dr")
+    assert data.records() == [Record("a.png", folder / "a.png", "3", None)]
+
+
 @pytest.mark.parametrize("label_column", [None, ""])
 def test_a_table_without_labels(folder: Path, label_column: str | None) -> None:
     records = dataset(folder, "image\na.png\nb.png\n", label_column=label_column).records()

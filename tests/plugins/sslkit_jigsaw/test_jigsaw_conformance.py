@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sslkit_jigsaw import Jigsaw
-
 from sslkit.testing import parametrize_with_checks
+from sslkit_jigsaw import Jigsaw
 
 
 @parametrize_with_checks(Jigsaw)
