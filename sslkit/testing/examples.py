@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
-FEW = settings(max_examples=15, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FEW = settings(
+    max_examples=15,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    # Not the phase that explains: it traces every line, which takes ten times as long.
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)

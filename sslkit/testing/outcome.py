@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -23,6 +25,27 @@ def expect(kept: bool, message: str) -> None:
     """
     if not kept:
         raise CheckFailed(message)
+
+
+@contextmanager
+def failing_as(message: str) -> Iterator[None]:
+    """Fail the check with this message, and the error, where what is done within raises.
+
+    Raises:
+        CheckFailed: if it does.
+
+    Example:
+        >>> with failing_as("a batch of one fails"):
+        ...     1 / 0
+        Traceback (most recent call last):
+        sslkit.testing.outcome.CheckFailed: a batch of one fails: ZeroDivisionError: division by zero
+    """
+    try:
+        yield
+    except CheckFailed:
+        raise
+    except Exception as error:
+        raise CheckFailed(f"{message}: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,8 @@ from sslkit.config.base import PluginConfig
 from sslkit.config.messages import describe_validation_error
 from sslkit.config.plain import to_plain
 from sslkit.data.cropping import circular_mask
-from sslkit.engine.networks import build_network, call_with_seed
+from sslkit.data.normalization import normalize
+from sslkit.engine.networks import build_network, call_with_seed, evaluation_mode, representation
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.tasks import make_views, take_step
 from sslkit.errors import ConfigError
@@ -32,7 +34,7 @@ from sslkit.interfaces import Backbone, Dataset, DownstreamHead, Executor, Plugi
 from sslkit.registry import Kind
 from sslkit.testing.network import TinyNetwork
 from sslkit.testing.samples import sample_images
-from sslkit.types import StepOutput, TaskContext, Views
+from sslkit.types import Prediction, StepOutput, TaskContext, Views
 
 Options = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
 """Options of a plugin, or what writes the files that they name into a folder and returns them."""
@@ -188,20 +190,45 @@ class PretextTaskSubject(Subject):
 
 
 class BackboneSubject(Subject):
-    """A backbone plugin and the networks that it builds."""
+    """A backbone plugin, the networks that it builds, and small images for them."""
 
     kind = "backbone"
     cls: type[Backbone[Any]]
+    sizes = (8, 16, 24, 32, 33, 48, 64, 75, 96, 128, 160, 192, 224, 256, 384, 448, 512)
+    """Sides of images, in pixels, of which a backbone is to take one at least."""
 
     @cached_property
     def backbone(self) -> Backbone[Any]:
         """The plugin."""
         return self.cls(self.config)
 
+    def supported(self, sizes: Iterable[int]) -> Iterator[int]:
+        """Yield those of some sizes that the backbone says it takes."""
+        return (size for size in sizes if self.backbone.supports(size) is None)
+
+    @cached_property
+    def image_size(self) -> int:
+        """64 pixels, or the nearest size that the backbone says it takes; 224 if it takes none."""
+        return next(self.supported(sorted(self.sizes, key=lambda size: abs(size - 64))), 224)
+
     def build(self, seed: int = 0) -> nn.Module:
         """Return a network as a run builds it: its weights from a seed."""
         network: nn.Module = call_with_seed(seed, lambda: build_network(self.backbone))
         return network
+
+    def images(self, count: int = 4, size: int | None = None) -> torch.Tensor:
+        """Return normalised images, float32 (N, 3, H, W), in the usual layout."""
+        return normalize(sample_images(count, size or self.image_size), Backbone.mean, Backbone.std).contiguous()
+
+    def represent(self, network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """Return the representations of a copy of the images, (N, D), with the global generator seeded."""
+        h: torch.Tensor = call_with_seed(0, lambda: representation(network, x.clone()))
+        return h
+
+    def encode(self, network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """Return the representations, (N, D), as evaluation computes them: in eval mode, without gradients."""
+        with evaluation_mode(network):
+            return self.represent(network, x)
 
 
 class HeadSubject(Subject):
@@ -211,10 +238,76 @@ class HeadSubject(Subject):
     cls: type[DownstreamHead[Any]]
     num_features = 16
 
-    def make(self, seed: int = 0) -> DownstreamHead[Any]:
+    def make(self, seed: int = 0, num_features: int | None = None) -> DownstreamHead[Any]:
         """Return a head as a run makes it: its weights from a seed."""
-        head: DownstreamHead[Any] = call_with_seed(seed, lambda: self.cls(self.config, self.num_features))
+        width = self.num_features if num_features is None else num_features
+        head: DownstreamHead[Any] = call_with_seed(seed, lambda: self.cls(self.config, width))
         return head
+
+    @cached_property
+    def num_classes(self) -> int:
+        """K, the number of the head's classes."""
+        return self.make().num_classes
+
+    def targets(self, rows_a_class: int, seed: int = 0) -> torch.Tensor:
+        """Return as many targets of each class, in any order, int64 (N,)."""
+        rows = torch.arange(rows_a_class * self.num_classes)
+        return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))] % self.num_classes
+
+    def noise(self, count: int, seed: int = 0) -> torch.Tensor:
+        """Return representations that say nothing, float32 (N, 16)."""
+        return torch.randn(count, self.num_features, generator=torch.Generator().manual_seed(seed))
+
+    def clusters(self, targets: torch.Tensor, seed: int = 0) -> torch.Tensor:
+        """Return representations that lie along a line in the order of their classes, float32 (N, 16)."""
+        place = targets / (self.num_classes - 1) - 0.5
+        along = torch.ones(self.num_features) / math.sqrt(self.num_features)
+        return 0.2 * self.noise(len(targets), seed) + 4 * place[:, None] * along
+
+    def logits(self, head: DownstreamHead[Any], features: torch.Tensor) -> torch.Tensor:
+        """Return float32 logits, (N, L), as evaluation computes them: in eval mode, without gradients."""
+        with evaluation_mode(head):
+            logits: torch.Tensor = head(features.clone())
+        return logits.float().clone()  # no longer a tensor of inference mode: a run reads logits from a file, too
+
+    def random_logits(self, head: DownstreamHead[Any], count: int, scale: float) -> torch.Tensor:
+        """Return logits of that many rows, from a normal distribution, float32 (N, L)."""
+        length = self.logits(head, self.noise(1)).shape[1]
+        return scale * torch.randn(count, length, generator=torch.Generator().manual_seed(7))
+
+    def loss(self, head: DownstreamHead[Any], features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the loss of representations against their classes, with the global generator seeded."""
+        loss: torch.Tensor = call_with_seed(0, lambda: head.loss(head(features.clone()), targets.clone()))
+        return loss
+
+    def fit(self, head: DownstreamHead[Any], logits: torch.Tensor, targets: torch.Tensor) -> None:
+        """Fit a head to copies of logits and targets, with the global generator seeded."""
+        call_with_seed(0, lambda: head.fit(logits.clone(), targets.clone()))
+
+    def predict(self, head: DownstreamHead[Any], logits: torch.Tensor) -> Prediction:
+        """Return what a copy of the logits is decoded into, with the global generator seeded."""
+        prediction: Prediction = call_with_seed(0, lambda: head.predict(logits.clone()))
+        return prediction
+
+    def train(
+        self, head: DownstreamHead[Any], features: torch.Tensor, targets: torch.Tensor, num_updates: int
+    ) -> list[float]:
+        """Train a head on representations, all of them in each update; return the losses."""
+        optimizer = make_optimizer([head], learning_rate=3e-2, weight_decay=0.0)
+        losses = []
+        for _ in range(num_updates):
+            loss = self.loss(head, features, targets)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.item())
+        return losses
+
+    @cached_property
+    def trained(self) -> tuple[DownstreamHead[Any], list[float]]:
+        """A head after two hundred updates on separable representations, and their losses."""
+        head, targets = self.make(), self.targets(20)
+        return head, self.train(head, self.clusters(targets), targets, num_updates=200)
 
 
 class DatasetSubject(Subject):

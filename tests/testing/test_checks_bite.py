@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from broken import pretext_tasks
+from broken import backbones, heads, pretext_tasks
 
 from sslkit.testing import CHECKS, check_plugin, make_subject
 from sslkit.testing.checks.catalogue import Check
 from sslkit.testing.running import carry_out
 
-KINDS = {"pretext-task": pretext_tasks}
+KINDS = {"pretext-task": pretext_tasks, "backbone": backbones, "head": heads}
 COSTLY = {"check_views_are_the_same_elsewhere", "check_compiles"}
 """Left out of the quick test, but for the plugins that are broken in their way."""
 

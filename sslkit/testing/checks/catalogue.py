@@ -11,6 +11,10 @@ from sslkit.errors import did_you_mean
 from sslkit.interfaces import Plugin
 from sslkit.registry import Kind
 from sslkit.testing.checks import common
+from sslkit.testing.checks.backbone import network, passes
+from sslkit.testing.checks.backbone import state as network_state
+from sslkit.testing.checks.head import classes, predictions, training
+from sslkit.testing.checks.head import state as head_state
 from sslkit.testing.checks.pretext_task import learning, state, updates, views
 from sslkit.testing.outcome import expect
 from sslkit.testing.subjects import Subject
@@ -109,6 +113,60 @@ CHECKS: dict[Kind, tuple[Check, ...]] = {
         Check(state.check_memory_is_freed),
         Check(learning.check_loss_falls),
         Check(learning.check_no_collapse),
+    ),
+    "backbone": (
+        *_COMMON,
+        Check(network.check_builds_an_encoder),
+        Check(network.check_normalisation),
+        Check(network.check_construction_is_seeded),
+        Check(network.check_networks_are_independent),
+        Check(network.check_supports),
+        Check(network.check_widths),
+        Check(network.check_map),
+        Check(passes.check_images_stand_alone),
+        Check(passes.check_batch_of_one),
+        Check(passes.check_eval_mode_is_repeatable),
+        Check(passes.check_eval_mode_changes_nothing),
+        Check(passes.check_input_is_left_alone),
+        Check(passes.check_memory_layout),
+        Check(passes.check_half_precision, tag="bf16"),
+        Check(passes.check_compiles, tag="compile"),
+        Check(network_state.check_gradient_reaches_every_parameter),
+        Check(network_state.check_state_can_be_saved),
+        Check(network_state.check_state_round_trips),
+        Check(network_state.check_missing_weights_are_refused),
+        Check(network_state.check_copies_and_pickles),
+        Check(network_state.check_memory_is_freed),
+    ),
+    "head": (
+        *_COMMON,
+        Check(classes.check_classes),
+        Check(classes.check_grades),
+        Check(classes.check_unknown_labels_are_refused),
+        Check(classes.check_primary_metric),
+        Check(classes.check_positive_from),
+        Check(head_state.check_construction_is_seeded),
+        Check(training.check_any_width),
+        Check(training.check_rows_stand_alone),
+        Check(training.check_loss),
+        Check(training.check_absent_classes),
+        Check(training.check_huge_logits),
+        Check(training.check_gradient_reaches_every_parameter),
+        Check(training.check_inputs_are_left_alone),
+        Check(training.check_half_precision, tag="bf16"),
+        Check(training.check_loss_falls),
+        Check(training.check_predictions_are_learnt),
+        Check(training.check_shuffled_labels_score_at_chance),
+        Check(predictions.check_predictions),
+        Check(predictions.check_rows_are_predicted_alone),
+        Check(predictions.check_predict_is_repeatable),
+        Check(predictions.check_predict_uses_no_parameter),
+        Check(predictions.check_predict_takes_logits_of_inference),
+        Check(head_state.check_fit_changes_buffers_alone, overriding="fit"),
+        Check(head_state.check_fit_is_repeatable, overriding="fit"),
+        Check(head_state.check_state_round_trips),
+        Check(head_state.check_copies_and_pickles),
+        Check(head_state.check_memory_does_not_grow),
     ),
 }
 """The checks of each kind of plugin, in the order in which they are carried out."""

@@ -26,6 +26,17 @@ def differing(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tens
     )
 
 
+def distance(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Return the largest difference of two tensors of one shape, as a share of the second one's largest value.
+
+    Example:
+        >>> distance(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
+        0.5
+    """
+    first, second = first.detach().double(), second.detach().double()
+    return float((first - second).abs().max() / second.abs().max().clamp(min=1e-12))
+
+
 def few(names: Sequence[str]) -> str:
     """Return the first three of some names, and how many more there are."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
