@@ -76,29 +76,29 @@ def check_loss(subject: HeadSubject) -> None:
 
 
 def check_absent_classes(subject: HeadSubject) -> None:
-    """The loss and ``fit`` stand batches in which classes are absent: those of one class, of two, of a single image.
+    """The loss and ``fit`` stand batches in which classes are absent: those of one class, or of two.
 
-    Few labels may be of few classes. What divides by the number of a class's images needs a floor under it.
+    Few labels may be of few classes, and ``fit`` may get a single image. What divides by the number of a class's images
+    needs a floor under it.
     """
     last = subject.num_classes - 1
-    for classes in [(k,) for k in range(subject.num_classes)] + [(0, last)]:
-        for rows_a_class in (1, 3):
-            targets = torch.tensor(classes * rows_a_class)
-            named = f"{len(targets)} images of {'the class' if len(classes) == 1 else 'the classes'} {_listed(classes)}"
-            head, features = subject.make(), subject.noise(len(targets))
-            loss = subject.loss(head, features, targets)
-            expect(bool(loss.isfinite()), f"the loss of {named} is {loss.item()}")
-            loss.backward()  # type: ignore[no-untyped-call]
-            broken = [name for name, p in head.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
-            expect(not broken, f"with {named} the gradient of {few(broken)} is not finite")
-            with failing_as(f"fit() fails with {named}"):
-                subject.fit(head, subject.logits(head, features), targets)
+    for classes in [*((k,) for k in range(subject.num_classes)), (0, last)]:
+        targets = torch.tensor(classes * 2)
+        named = (
+            f"images of {'the class' if len(classes) == 1 else 'the classes'} {' and '.join(map(str, classes))} alone"
+        )
+        head, features = subject.make(), subject.noise(len(targets))
+        loss = subject.loss(head, features, targets)
+        expect(bool(loss.isfinite()), f"the loss of {named} is {loss.item()}")
+        loss.backward()  # type: ignore[no-untyped-call]
+        broken = [name for name, p in head.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+        expect(not broken, f"with {named} the gradient of {few(broken)} is not finite")
+        logits = subject.logits(head, features)
+        for count in (len(targets), 1):
+            with failing_as(f"fit() fails with {count} {named}"):
+                subject.fit(head, logits[:count], targets[:count])
             unfit = [name for name, buffer in head.named_buffers() if not buffer.isfinite().all()]
-            expect(not unfit, f"with {named} fit() leaves {few(unfit)} not finite")
-
-
-def _listed(classes: tuple[int, ...]) -> str:
-    return " and ".join(map(str, classes))
+            expect(not unfit, f"with {count} {named} fit() leaves {few(unfit)} not finite")
 
 
 def check_huge_logits(subject: HeadSubject) -> None:
