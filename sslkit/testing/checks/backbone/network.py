@@ -10,7 +10,7 @@ from sslkit.testing.outcome import expect, failing_as
 from sslkit.testing.subjects import BackboneSubject
 
 _ASKED = (1, 8, 32, 64, 224)
-"""Sides of images, in pixels, for which ``supports`` is to give an answer of whatever content."""
+"""Sides of images, in pixels, that ``supports`` is asked for, whatever the answer."""
 
 
 def check_builds_an_encoder(subject: BackboneSubject) -> None:

@@ -55,14 +55,10 @@ def check_eval_mode_is_repeatable(subject: BackboneSubject) -> None:
     Dropout and stochastic depth belong in train mode.
     """
     network, x = subject.build(), subject.images(2)
-
-    def pair() -> tuple[torch.Tensor, torch.Tensor]:
-        subject.backbone.supports(subject.image_size)
-        with evaluation_mode(network):
-            return representation(network, x.clone()), representation(network, x.clone())
-
     before = _generators()
-    first, second = pair()
+    subject.backbone.supports(64)
+    with evaluation_mode(network):
+        first, second = representation(network, x.clone()), representation(network, x.clone())
     drawn = [name for name, state in _generators().items() if state != before[name]]
     expect(not drawn, f"in eval mode the global generator of {', '.join(drawn)} is drawn from; do so in train mode")
     expect(same(first, second), "in eval mode the same images have another representation the second time")
