@@ -12,8 +12,9 @@ from sslkit.testing.checks.comparison import copy_of, differing, distance, same
 from sslkit.testing.outcome import expect, failing_as
 from sslkit.testing.subjects import BackboneSubject
 
-_ROUNDING = 1e-4
-"""Share of the largest value by which the order of additions may move a float32 representation."""
+_ROUNDING = 1e-5
+"""Share of the largest value by which the order of additions may move a float32 representation: some twenty times what
+it comes to in the convolutional networks and transformers of timm that were tried, on a CPU."""
 
 _HALF_ROUNDING = 0.1
 """The same of a network that computes in bf16, whose numbers have three digits."""
