@@ -11,7 +11,7 @@ from broken.heads import Sound
 
 from sslkit import Prediction
 from sslkit.testing import CheckFailed, make_subject
-from sslkit.testing.checks.head import classes, predictions, state, training
+from sslkit.testing.checks.head import classes, learning, predictions, state, training
 
 
 def plugin(**attributes) -> type[Sound]:
@@ -105,7 +105,7 @@ class TwoNamesForAWeight(Sound):
             with_loss(lambda loss, _: loss * (1 + torch.is_autocast_enabled("cpu"))),
             "under bf16 autocast the loss is ",
         ),
-        (training.check_loss_falls, with_loss(lambda loss, _: loss / 0), "the loss did not stay finite"),
+        (learning.check_loss_falls, with_loss(lambda loss, _: loss / 0), "the loss did not stay finite"),
         (
             predictions.check_predictions,
             plugin(predict=lambda self, logits: (logits, logits)),

@@ -14,6 +14,7 @@ from sslkit.testing.checks import common
 from sslkit.testing.checks.backbone import network, passes
 from sslkit.testing.checks.backbone import state as network_state
 from sslkit.testing.checks.head import classes, predictions, training
+from sslkit.testing.checks.head import learning as head_learning
 from sslkit.testing.checks.head import state as head_state
 from sslkit.testing.checks.pretext_task import learning, state, updates, views
 from sslkit.testing.outcome import expect
@@ -154,9 +155,9 @@ CHECKS: dict[Kind, tuple[Check, ...]] = {
         Check(training.check_gradient_reaches_every_parameter),
         Check(training.check_inputs_are_left_alone),
         Check(training.check_half_precision, tag="bf16"),
-        Check(training.check_loss_falls),
-        Check(training.check_predictions_are_learnt),
-        Check(training.check_shuffled_labels_score_at_chance),
+        Check(head_learning.check_loss_falls),
+        Check(head_learning.check_predictions_are_learnt),
+        Check(head_learning.check_shuffled_labels_score_at_chance),
         Check(predictions.check_predictions),
         Check(predictions.check_rows_are_predicted_alone),
         Check(predictions.check_predict_is_repeatable),
