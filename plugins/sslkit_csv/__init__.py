@@ -50,7 +50,12 @@ class CsvConfig(PluginConfig):
     extension: str | None = None
     delimiter: str | None = None
 
-    @field_validator("label_column", "group_column", "extension", "delimiter")
+    @field_validator("label_column")
+    @classmethod
+    def _none_is_empty(cls, value: str | None) -> str:
+        return value or ""  # what is None is not written to a run's config.toml, and would be the default there
+
+    @field_validator("group_column", "extension", "delimiter")
     @classmethod
     def _empty_is_none(cls, value: str | None) -> str | None:
         return value or None

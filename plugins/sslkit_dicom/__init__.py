@@ -54,7 +54,9 @@ class DicomConfig(PluginConfig):
 
     @model_validator(mode="after")
     def _a_table_for_its_options(self) -> DicomConfig:
-        idle = sorted(self.model_fields_set & {"key", "id_column", "label_column"})
+        # A run's config.toml holds the defaults as well.
+        fields = {name: type(self).model_fields[name] for name in ("id_column", "key", "label_column")}
+        idle = [name for name, field in fields.items() if getattr(self, name) != field.default]
         if self.labels is None and idle:
             raise ValueError(f"{', '.join(idle)} would have no effect without labels; set labels to the table")
         return self

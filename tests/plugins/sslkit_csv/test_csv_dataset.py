@@ -50,6 +50,12 @@ def test_the_columns_may_be_called_otherwise(folder: Path) -> None:
     assert data.records() == [Record("a.png", folder / "a.png", "3", None)]
 
 
+@pytest.mark.parametrize("label_column", [None, "", "grade"])
+def test_a_table_without_labels_is_one_for_whoever_reads_the_written_options_too(label_column: str | None) -> None:
+    config = CsvConfig(table=Path("/labels.csv"), label_column=label_column)
+    assert CsvConfig.model_validate_json(config.model_dump_json(exclude_none=True)) == config
+
+
 @pytest.mark.parametrize("label_column", [None, ""])
 def test_a_table_without_labels(folder: Path, label_column: str | None) -> None:
     records = dataset(folder, "image\na.png\nb.png\n", label_column=label_column).records()
