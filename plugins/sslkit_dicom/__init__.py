@@ -66,6 +66,9 @@ class Dicom(Dataset[DicomConfig]):
     """DICOM images below a folder, grouped by patient, with labels from a table."""
 
     name: ClassVar[str] = "dicom"
+    opt_outs: ClassVar[Mapping[str, str]] = {
+        "check_listing_opens_no_image": "what a file is, and its patient, stand in its header; no pixel is read there"
+    }
     api_version: ClassVar[int] = 1
     Config: ClassVar[type[PluginConfig]] = DicomConfig
 

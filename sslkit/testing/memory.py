@@ -1,9 +1,10 @@
-"""Which tensors are in memory."""
+"""What is in memory."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -24,3 +25,18 @@ def live_tensors() -> int:
     """Return how many tensors there are among the objects that the garbage collector looks at."""
     gc.collect()
     return sum(issubclass(type(value), torch.Tensor) for value in gc.get_objects())
+
+
+def peak_memory(function: Callable[[], object]) -> int:
+    """Return the most bytes that Python objects and arrays have taken during a call, beyond what was there before."""
+    tracing = tracemalloc.is_tracing()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        function()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        if not tracing:
+            tracemalloc.stop()
+    return peak - before

@@ -8,7 +8,7 @@ import random
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,12 +29,16 @@ from sslkit.engine.networks import build_network, call_with_seed, evaluation_mod
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.tasks import make_views, take_step
 from sslkit.errors import ConfigError
+from sslkit.experiment.environment import process_context
 from sslkit.experiment.pretraining import VIEW_CHUNK
 from sslkit.interfaces import Backbone, Dataset, DownstreamHead, Executor, Plugin, PretextTask
 from sslkit.registry import Kind
+from sslkit.testing.jobs import dying_jobs, long_jobs, ordinary_jobs
 from sslkit.testing.network import TinyNetwork
+from sslkit.testing.outcome import expect
 from sslkit.testing.samples import sample_images
-from sslkit.types import Prediction, StepOutput, TaskContext, Views
+from sslkit.testing.trials import Trial, attempt, attempt_elsewhere
+from sslkit.types import Prediction, Record, StepOutput, TaskContext, Views
 
 Options = Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
 """Options of a plugin, or what writes the files that they name into a folder and returns them."""
@@ -92,9 +96,21 @@ class Subject:
         Raises:
             ConfigError: if they are wrong, or one is missing.
         """
-        root = self.folder if callable(self._given) else Path.cwd()
+        return self.validate(self.options)
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths among the options are relative to."""
+        return self.folder if callable(self._given) else Path.cwd()
+
+    def validate(self, options: Mapping[str, Any]) -> PluginConfig:
+        """Return options as the plugin gets them.
+
+        Raises:
+            ConfigError: if they are wrong, or one is missing.
+        """
         try:
-            return self.cls.Config.model_validate_json(json.dumps(self.options), context={"root": root})
+            return self.cls.Config.model_validate_json(json.dumps(options), context={"root": self.root})
         except ValidationError as error:
             raise ConfigError(describe_validation_error(error, self.cls.Config, prefix=self.kind)) from None
 
@@ -311,25 +327,66 @@ class HeadSubject(Subject):
 
 
 class DatasetSubject(Subject):
-    """A data set."""
+    """A data set, of which a few images are looked at."""
 
     kind = "dataset"
     cls: type[Dataset[Any]]
+    num_images = 6
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The paths among the options."""
+        values = {name: getattr(self.config, name, None) for name in self.options}
+        return {name: value for name, value in values.items() if isinstance(value, Path)}
 
     def make(self) -> Dataset[Any]:
         """Return the data set as a run makes it."""
         return self.cls(self.config)
 
+    def listed(self) -> tuple[Dataset[Any], list[Record]]:
+        """Return a data set, and a few of its records from its beginning to its end."""
+        dataset = self.make()
+        return dataset, self.few(dataset.records())
+
+    def few(self, records: Sequence[Record]) -> list[Record]:
+        """Return a few of the records, evenly drawn."""
+        expect(len(records) > 0, "there is no record to look at")
+        count = min(self.num_images, len(records))
+        return [records[place * len(records) // count] for place in range(count)]
+
+    def afresh(self) -> DatasetSubject:
+        """Return the same once more, with files of its own where the options write some."""
+        return type(self)(self.cls, self._given)
+
 
 class ExecutorSubject(Subject):
-    """An executor."""
+    """An executor, and what comes of a few small jobs."""
 
     kind = "executor"
     cls: type[Executor[Any]]
 
     def make(self) -> Executor[Any]:
-        """Return the executor as a run makes it."""
+        """Return the executor as a run makes it, with a server running from which it may fork processes."""
+        process_context([self.cls.__module__])
         return self.cls(self.config)
+
+    @cached_property
+    def ordinary(self) -> Trial:
+        """A run of jobs of which one fails."""
+        log = self.folder / "ordinary.log"
+        return attempt(self.make(), ordinary_jobs(log), Trial(log))
+
+    @cached_property
+    def stopped(self) -> Trial:
+        """A run that is stopped by what its observer raises."""
+        log = self.folder / "stopped.log"
+        return attempt(self.make(), long_jobs(log), Trial(log, stop_at=4))
+
+    @cached_property
+    def deadly(self) -> Trial:
+        """A run of jobs of which some are killed."""
+        log = self.folder / "deadly.log"
+        return attempt_elsewhere(self.cls, self.config, dying_jobs(log), Trial(log))
 
 
 _SUBJECTS: dict[type[Plugin[Any]], type[Subject]] = {

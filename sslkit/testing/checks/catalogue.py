@@ -16,6 +16,8 @@ from sslkit.testing.checks.backbone import state as network_state
 from sslkit.testing.checks.head import classes, predictions, training
 from sslkit.testing.checks.head import learning as head_learning
 from sslkit.testing.checks.head import state as head_state
+from sslkit.testing.checks.dataset import images, listing, sharing
+from sslkit.testing.checks.executor import order, trouble
 from sslkit.testing.checks.pretext_task import learning, state, updates, views
 from sslkit.testing.outcome import expect
 from sslkit.testing.subjects import Subject
@@ -168,6 +170,42 @@ CHECKS: dict[Kind, tuple[Check, ...]] = {
         Check(head_state.check_state_round_trips),
         Check(head_state.check_copies_and_pickles),
         Check(head_state.check_memory_does_not_grow),
+    ),
+    "dataset": (
+        *_COMMON,
+        Check(listing.check_records),
+        Check(listing.check_ids),
+        Check(listing.check_records_are_stable),
+        Check(listing.check_listing_opens_no_image),
+        Check(listing.check_listing_holds_no_pixels),
+        Check(listing.check_unlisted, overriding="unlisted"),
+        Check(listing.check_paths_are_resolved),
+        Check(listing.check_missing_source),
+        Check(images.check_images_can_be_decoded),
+        Check(images.check_reading_is_stable),
+        Check(images.check_what_is_read_may_be_changed),
+        Check(images.check_fingerprints_are_stable),
+        Check(images.check_fingerprints_tell_images_apart),
+        Check(images.check_fingerprints_follow_content),
+        Check(images.check_missing_file),
+        Check(sharing.check_threads_may_share_it),
+        Check(sharing.check_pickles),
+        Check(sharing.check_images_are_the_same_elsewhere),
+        Check(sharing.check_nothing_is_written),
+    ),
+    "executor": (
+        *_COMMON,
+        Check(order.check_each_job_runs_once),
+        Check(order.check_jobs_are_told_of),
+        Check(order.check_jobs_wait_for_others),
+        Check(order.check_jobs_done_before),
+        Check(order.check_number_at_a_time),
+        Check(order.check_progress_is_told),
+        Check(trouble.check_failures_are_told),
+        Check(trouble.check_needy_jobs_are_not_run),
+        Check(trouble.check_deaths_are_survived),
+        Check(trouble.check_observer_stops_the_run),
+        Check(trouble.check_no_process_is_left),
     ),
 }
 """The checks of each kind of plugin, in the order in which they are carried out."""
