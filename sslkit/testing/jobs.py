@@ -7,6 +7,7 @@ their order, whichever processes write them.
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import time
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Note:
     def write(self, word: str) -> None:
         """Add a line to the log."""
         with self.log.open("a") as log:
-            log.write(f"{self.id} {word} {os.getpid()}\n")
+            log.write(f"{self.id} {word} {os.getpid()} {platform.node()}\n")
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import signal
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sslkit.config.base import PluginConfig
 from sslkit.experiment.environment import process_context
@@ -79,14 +79,20 @@ class Trial(JobObserver):
         self.told.append(("failed", job.id))
         self.reasons[job.id] = reason
 
-    def written(self) -> list[tuple[str, str, int]]:
-        """Return what the jobs wrote: name, ``"begins"`` or ``"ends"``, and the number of the process."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [(name, word, int(process)) for name, word, process in map(str.split, lines)]
+    def written(self) -> list[tuple[str, str]]:
+        """Return what the jobs wrote: name, and ``"begins"`` or ``"ends"``."""
+        return [(name, word) for name, word, *_ in self._lines()]
 
     def times(self, name: str, word: str) -> int:
         """Return how often a job has begun or ended."""
-        return sum((name, word) == line[:2] for line in self.written())
+        return self.written().count((name, word))
+
+    def processes(self) -> set[int]:
+        """Return the processes of the jobs, those on this machine, without the present one."""
+        return {int(process) for _, _, process, node in self._lines() if node == platform.node()} - {os.getpid()}
+
+    def _lines(self) -> list[list[str]]:
+        return [line.split(maxsplit=3) for line in self.log.read_text().splitlines()] if self.log.exists() else []
 
 
 def attempt(executor: Executor[Any], jobs: Sequence[Job], trial: Trial) -> Trial:
@@ -95,9 +101,7 @@ def attempt(executor: Executor[Any], jobs: Sequence[Job], trial: Trial) -> Trial
         executor.run(jobs, NUM_WORKERS, trial)
     except (Exception, Stopped) as error:  # the checks judge what is raised
         trial.raised = f"{type(error).__name__}: {error}"
-    trial.left = _still_there({process for _, _, process in trial.written()} - {os.getpid()})
-    for process in trial.left:
-        os.kill(process, signal.SIGKILL)
+    trial.left = _still_there(trial.processes())
     return trial
 
 
@@ -115,17 +119,18 @@ def attempt_elsewhere(cls: type[Executor[Any]], config: PluginConfig, jobs: Sequ
     process: BaseProcess = process_context([]).Process(target=_attempt, args=(call, outcome))  # type: ignore[attr-defined]
     process.start()
     process.join(_PATIENCE)
-    if process.exitcode is None:
+    over = process.exitcode is not None
+    if not over:
         process.kill()
         process.join()
-        trial.fate = f"run() has not returned within {_PATIENCE:.0f} seconds; what does it wait for?"
-    elif not outcome.exists():
-        trial.fate = (
-            f"the process that runs the executor died, with status {process.exitcode}. Run jobs in others. A script "
-            "that checks an executor needs 'if __name__ == \"__main__\":' around the call"
-        )
-    else:
-        trial = pickle.loads(outcome.read_bytes())
+    if outcome.exists():
+        return cast(Trial, pickle.loads(outcome.read_bytes()))
+    trial.fate = (
+        f"the process that runs the executor died, with status {process.exitcode}. Run jobs in others. A script that "
+        "checks an executor needs 'if __name__ == \"__main__\":' around the call"
+        if over
+        else f"run() has not returned within {_PATIENCE:.0f} seconds; what does it wait for?"
+    )
     return trial
 
 

@@ -250,6 +250,13 @@ class Serial(Executor[PluginConfig]):
             del waiting[job.id]
 
 
+class Endless(Sound):
+    """Waits for what never comes."""
+
+    def run(self, jobs: Sequence[Job], workers: int, observer: JobObserver) -> None:
+        time.sleep(600)
+
+
 BROKEN: dict[str, type[Executor[Any]]] = {
     "check_each_job_runs_once": RunsOneAgain,
     "check_jobs_are_told_of": TellsOfNoStart,

@@ -150,7 +150,7 @@ def check_paths_are_resolved(subject: DatasetSubject) -> None:
     Make it a [ConfigPath][sslkit.ConfigPath], which is absolute by the time the data set gets it.
     """
     for name, path in subject.paths.items():
-        relative = os.path.relpath(path, subject.root)
+        relative = os.path.relpath(path, os.path.realpath(subject.root))
         found = getattr(subject.validate({**subject.options, name: relative}), name)
         expect(
             found.is_absolute() and os.path.realpath(found) == os.path.realpath(path),

@@ -43,7 +43,7 @@ def check_jobs_wait_for_others(subject: ExecutorSubject) -> None:
     It reads their files. ``after`` may name several jobs, in any order, and they may stand behind it in the list.
     """
     trial = subject.ordinary
-    lines = [line[:2] for line in trial.written()]
+    lines = trial.written()
     for job in ordinary_jobs(trial.log):
         for before in job.after:
             if (job.id, "begins") in lines and before != DONE_BEFORE:
@@ -72,7 +72,7 @@ def check_number_at_a_time(subject: ExecutorSubject) -> None:
     trial = subject.ordinary
     waiting = {job.id for job in ordinary_jobs(trial.log) if not job.after}
     running: set[str] = set()
-    for name, word, _ in trial.written():
+    for name, word in trial.written():
         waiting.discard(name)
         running = running | {name} if word == "begins" else running - {name}
         running.discard("bad")  # which does not say when it ends
