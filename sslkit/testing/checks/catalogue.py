@@ -13,11 +13,11 @@ from sslkit.registry import Kind
 from sslkit.testing.checks import common
 from sslkit.testing.checks.backbone import network, passes
 from sslkit.testing.checks.backbone import state as network_state
+from sslkit.testing.checks.dataset import images, listing, sharing
+from sslkit.testing.checks.executor import order, trouble
 from sslkit.testing.checks.head import classes, predictions, training
 from sslkit.testing.checks.head import learning as head_learning
 from sslkit.testing.checks.head import state as head_state
-from sslkit.testing.checks.dataset import images, listing, sharing
-from sslkit.testing.checks.executor import order, trouble
 from sslkit.testing.checks.pretext_task import learning, state, updates, views
 from sslkit.testing.outcome import expect
 from sslkit.testing.subjects import Subject
