@@ -158,7 +158,7 @@ def test_a_call_elsewhere_gives_what_is_returned_and_says_what_is_raised() -> No
 
 
 def test_the_kit_says_how_to_install_what_it_needs() -> None:
-    code = "import sys; sys.modules['hypothesis'] = None; import sslkit.testing"
+    code = "import sys; sys.modules['hypothesis'] = None; from sslkit.testing import check_plugin"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert "the checks of plugins need hypothesis; install it by: pip install 'sslkit[testing]'" in done.stderr
