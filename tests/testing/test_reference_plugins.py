@@ -20,5 +20,5 @@ def test_a_reference_plugin_is_put_to_the_kit(plugin: PluginInfo) -> None:
     text = "".join(path.read_text() for path in (TESTS / package).glob("test_*_conformance.py"))
 
     assert f"from {package} import {plugin.cls.__name__}" in text
-    test = rf"^@parametrize_with_checks\({plugin.cls.__name__}\b.*\)\ndef test_\w+\(check: .*\n    check\(\)$"
+    test = rf"^@parametrize_with_checks\({plugin.cls.__name__}\b.*\)\ndef test_\w+\(check.*\n    check\(\)$"
     assert re.search(test, text, re.MULTILINE)
