@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sslkit.cli.terminal import say
+from sslkit.scaffold import NEW_KINDS, NewKind, new_plugin
 
 if TYPE_CHECKING:
     from sslkit.registry import Kind
@@ -18,7 +20,7 @@ KINDS: tuple[Kind, ...] = ("pretext-task", "backbone", "head", "dataset", "execu
 
 @click.group()
 def plugins() -> None:
-    """See which plugins are installed, and whether they keep their promises."""
+    """See which plugins are installed and whether they keep their promises, and begin new ones."""
 
 
 @plugins.command("list", epilog="Example: sslkit plugins list --json")
@@ -53,6 +55,24 @@ def list_plugins(as_json: bool) -> None:
         say(f"Error: {conflict}", err=True)
     if registry.conflicts():
         raise click.exceptions.Exit(1)
+
+
+@plugins.command(epilog="Example: sslkit plugins new upside-down --kind pretext-task")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(NEW_KINDS), required=True, help="What the plugin is.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="DIR", help="The new folder; by default sslkit-NAME, here."
+)
+def new(name: str, kind: NewKind, output: Path | None) -> None:
+    """Write a new plugin: a distribution of its own that works, with tests, to be made your own.
+
+    NAME is what a configuration is to call it. Nothing is overwritten.
+    """
+    from sslkit.registry import build_registry
+
+    made = new_plugin(name, kind, output, registry=build_registry())
+    say(f"{made.folder} holds the {kind.replace('-', ' ')} {name!r}: {made.names.module}.py is the file to change.")
+    say("It works as it is:\n\n" + "".join(f"  {command}\n" for command in made.commands))
 
 
 @plugins.command(epilog="Example: sslkit plugins check timm --set model=resnet18")
