@@ -6,9 +6,9 @@ import tomllib
 from pathlib import Path
 
 
-def announce(folder: Path) -> None:
-    """Write beside the modules of a distribution what an installer would write of it: its entry points."""
-    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+def announce(source: Path, folder: Path) -> None:
+    """Write into a folder on the path what an installer would write of a distribution: its entry points."""
+    project = tomllib.loads((source / "pyproject.toml").read_text())["project"]
     info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")

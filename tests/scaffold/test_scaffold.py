@@ -38,7 +38,8 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a new plugin of each kind, called ``new-`` and the kind."""
     folder = tmp_path_factory.mktemp("plugins")
     for kind in NEW_KINDS:
-        announce(new_plugin(f"new-{kind}", kind, folder / kind, registry=NOTHING).folder)
+        made = new_plugin(f"new-{kind}", kind, folder / kind, registry=NOTHING)
+        announce(made.folder, made.folder)
     return folder
 
 
