@@ -1,4 +1,4 @@
-"""The distribution in examples/third_party_plugin, beside this sslkit; .ci/run installs it elsewhere, and takes it away."""
+"""The distribution in examples/third_party_plugin, beside this sslkit, into whose environment it is never installed."""
 
 from __future__ import annotations
 
