@@ -214,6 +214,7 @@ def test_plugins_are_listed_with_their_distribution(
     names = {(plugin["kind"], plugin["name"]) for plugin in listed["plugins"] if plugin["distribution"] == "sslkit"}
     assert names == {
         ("pretext-task", "colorization"),
+        ("pretext-task", "jigsaw"),
         ("pretext-task", "rotation"),
         ("backbone", "densenet121"),
         ("backbone", "timm"),

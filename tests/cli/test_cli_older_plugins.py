@@ -33,7 +33,8 @@ def config(tmp_path: Path) -> Path:
 
 def listed() -> dict[str, tuple[int, str | None]]:
     found = json.loads(sslkit("plugins", "list", "--json").out)["plugins"]
-    return {plugin["name"]: (plugin["api_version"], plugin["deprecation"]) for plugin in found}
+    classes = [plugin for plugin in found if plugin["kind"] != "observer"]
+    return {plugin["name"]: (plugin["api_version"], plugin["deprecation"]) for plugin in classes}
 
 
 def test_the_list_of_plugins_tells_of_older_ones(notice: str) -> None:
@@ -58,6 +59,7 @@ def test_the_check_of_a_configuration_warns_of_nothing_today(config: Path) -> No
 
 
 def test_a_newer_plugin_is_listed_as_set_aside_with_what_to_do(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    num_plugins = len(listed())
     monkeypatch.setattr("sslkit.registry.API_VERSION", 0)
     monkeypatch.setattr("sslkit.registry.OLDEST_API_VERSION", 0)
     reason = "'dr-grade' speaks api_version 1; this sslkit speaks 0: upgrade sslkit"
@@ -65,4 +67,4 @@ def test_a_newer_plugin_is_listed_as_set_aside_with_what_to_do(monkeypatch: pyte
     assert reason in sslkit("plugins", "list").out.splitlines()
     refused = sslkit("config", "check", config)
     assert refused.status == 2
-    assert "Installed: none (10 set aside as broken). See 'sslkit plugins list'." in refused.err
+    assert f"Installed: none ({num_plugins} set aside as broken). See 'sslkit plugins list'." in refused.err
