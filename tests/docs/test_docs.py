@@ -37,6 +37,8 @@ from sslkit.testing import CHECKS, Check
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+"""Its files and commands build on one another: test_tutorial.py follows it from end to end."""
 WHOLE = {"dataset", "backbone", "pretext", "head"}
 MAIN_JOB = (
     "python3 -m venv .venv && .venv/bin/pip install --constraint constraints.txt . "
@@ -309,7 +311,9 @@ def install(page: Path, folder: Path) -> list[str]:
     return modules
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if "```py" in page.read_text()], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```py" in page.read_text() and page != TUTORIAL], ids=lambda page: page.name
+)
 def test_python_that_is_shown_runs(page: Path, plugin_folder: Path) -> None:
     assert all(block.title for block in blocks_of(page) if block.language == "python")
     for module in install(page, plugin_folder):
