@@ -30,9 +30,8 @@ class Step:
     @property
     def status(self) -> int:
         """The exit status that goes with what is shown."""
-        return (
-            2 if any("Error: " in text for text in self.shown) else int(any(" failed" in text for text in self.shown))
-        )
+        shown = "".join(self.shown)
+        return 2 if "Error: " in shown else 1 if " failed" in shown else 0
 
 
 def steps() -> Iterator[Step]:
@@ -52,6 +51,7 @@ def steps() -> Iterator[Step]:
 
 
 STEPS = list(steps())
+TO_FOLLOW = [step for step in STEPS if not step.title.startswith(NOT_RUN)]
 
 
 def matches(shown: str, said: str) -> bool:
@@ -61,34 +61,24 @@ def matches(shown: str, said: str) -> bool:
 
 
 class Reader:
-    """Someone who follows the page in an environment of their own, which sees this one's packages."""
+    """Someone who follows the page in an environment of their own, which sees the packages of this one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        venv = folder / "venv"
+        venv = folder.parent / "venv"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
-        python = venv / "bin" / "python"
-        (site,) = venv.glob("lib/python*/site-packages")
+        (own,) = venv.glob("lib/python*/site-packages")
         visible = [path for path in sys.path if path.endswith("site-packages")]
-        (site / "visible.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in visible))
-        # Nothing is fetched: what there is to build and to test with is there.
-        offline = "--quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation"
-        options = {"pip install": offline, "pip": "", "pytest": "", "sslkit": ""}
-        self._add_command(venv / "bin" / "pip", f'case $1 in install) set -- "$@" {offline};; esac', python, "pip")
-        for name in options.keys() - {"pip", "pip install"}:
-            self._add_command(venv / "bin" / name, "", python, name)
-        before = [path for path in sys.path if path and path not in visible and "lib/python" not in path]
+        (own / "visible.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in visible))
+        for name in ("pip", "pytest", "sslkit"):
+            add_command(venv / "bin" / name)
+        others = [path for path in sys.path if path and path not in visible and "lib/python" not in path]
         self.environment = {
             **os.environ,
             "PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": os.pathsep.join(before),
+            "PYTHONPATH": os.pathsep.join(others),
             "COLUMNS": "200",
         }
-
-    def _add_command(self, path: Path, preparation: str, python: Path, module: str) -> None:
-        # -P: as with a command that pip has installed, the working directory is not on the path.
-        path.write_text(f'#!/bin/sh\n{preparation}\nexec {python} -P -m {module} "$@"\n')
-        path.chmod(0o755)
 
     def follow(self, step: Step) -> None:
         if step.title:
@@ -117,29 +107,39 @@ class Reader:
         return done
 
 
-@pytest.mark.slow
-def test_all_that_the_tutorial_tells_to_do_works(tmp_path: Path) -> None:
+def add_command(path: Path) -> None:
+    """Write a command into an environment that has none: it would begin by the name of this environment's Python."""
+    # Nothing is fetched: what there is to build and to test with is there.
+    offline = "--quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation"
+    preparation = f'[ "$1" != install ] || set -- "$@" {offline}\n' if path.name == "pip" else ""
+    # -P: as with a command that pip has installed, the working directory is not on the path.
+    path.write_text(f'#!/bin/sh\n{preparation}exec {path.parent / "python"} -P -m {path.name} "$@"\n')
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Reader:
     (tmp_path / "empty").mkdir()
-    reader = Reader(tmp_path / "empty")
-    for step in STEPS:
-        if not step.title.startswith(NOT_RUN):
-            reader.follow(step)
+    return Reader(tmp_path / "empty")
+
+
+@pytest.mark.slow
+def test_all_that_the_tutorial_tells_to_do_works(reader: Reader) -> None:
+    for step in TO_FOLLOW:
+        reader.follow(step)
+
+
+def test_what_does_not_train_works(reader: Reader) -> None:
+    for step in TO_FOLLOW:
+        reader.follow(quick(step))
+    done = reader.run("pytest --quiet -k 'quarters or documented'")
+    assert "2 passed" in done.stdout
 
 
 def quick(step: Step) -> Step:
-    """Leave out what trains; and what is shown of it."""
+    """Leave out commands that train, and what is shown of them."""
     lines = [line for line in step.text.splitlines(keepends=True) if not line.startswith(COSTLY) or "--dry-run" in line]
-    return step if "".join(lines) == step.text else Step(step.line, step.title, "".join(lines))
-
-
-def test_what_does_not_train_works(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    reader = Reader(tmp_path / "empty")
-    for step in STEPS:
-        if not step.title.startswith(NOT_RUN):
-            reader.follow(step if step.title else quick(step))
-    done = reader.run("pytest --quiet --override-ini addopts=--import-mode=importlib -k 'quarters or documented'")
-    assert "2 passed" in done.stdout
+    return step if step.title or "".join(lines) == step.text else Step(step.line, text="".join(lines))
 
 
 def test_nothing_but_the_upload_is_not_run() -> None:
