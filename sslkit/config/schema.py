@@ -230,8 +230,8 @@ class RunConfig(PluginConfig):
         description="Heads the report, and names the run directory where none is given.",
     )
     seed: int = Field(0, ge=0, description="Every draw of the run derives from it.")
-    observers: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
-        (), description="Names of observers that are to hear of the run, such as 'tensorboard' and 'mlflow'."
+    observers: Annotated[tuple[str, ...], BeforeValidator(_as_list, json_schema_input_type=str | tuple[str, ...])] = (
+        Field((), description="Names of observers that are to hear of the run, such as 'tensorboard' and 'mlflow'.")
     )
     dataset: PluginTable
     images: ImagesConfig = ImagesConfig()

@@ -117,7 +117,7 @@ PLUGINS = {
         "synthetic-fundus": {"patients": 24, "size": 48},
     },
     "backbone": {"timm": {"model": "test_resnet"}, "densenet121": {}},
-    "pretext": {"colorization": {}, "rotation": {}},
+    "pretext": {"colorization": {}, "jigsaw": {"tile_size": 32}, "rotation": {}},
     "head": {"dr-grade": {}},
 }
 KINDS: dict[str, registry.Kind] = {
