@@ -254,7 +254,10 @@ def test_paths_in_place_of_texts() -> None:
 
 # Mistakes
 
-KEYS = "backbone, card, compute, dataset, evaluation, finetuning, head, images, name, observers, pretext, pretraining, seed"
+KEYS = (
+    "backbone, card, compute, dataset, evaluation, finetuning, head, images, name, observers, pretext, pretraining, "
+    "seed"
+)
 
 
 @pytest.mark.parametrize(
