@@ -190,6 +190,12 @@ class Registry:
         if found:
             raise PluginError(next(text for text in self.conflicts() if f"{kind} {name!r}" in text))
         words = kind.replace("-", " ")
+        for broken in self.broken:
+            if name == broken.entry_point:
+                raise PluginError(
+                    f"the {words} {shown(name)} of {broken.distribution} was set aside: {broken.reason}. "
+                    "See 'sslkit plugins list'."
+                )
         installed = ", ".join(self.names(kind)) or "none"
         set_aside = f" ({len(self.broken)} set aside as broken)" if self.broken else ""
         raise PluginError(
@@ -293,6 +299,10 @@ def _load(
             manager.unregister(name=name)
         set_aside(f"{type(error).__name__}: {error}", traceback.format_exc())
         return
+    if not manager.get_hookcallers(module):
+        manager.unregister(name=name)
+        set_aside(_without_hooks(module, entry_point))
+        return
     modules[name] = owner
     if observer is not None:
         observers.append(observer)
@@ -301,6 +311,13 @@ def _load(
             set_aside(reason)
         else:
             plugins.append(PluginInfo(kind, cls.name, cls, distribution, version))
+
+
+def _without_hooks(module: object, entry_point: EntryPoint) -> str:
+    """Return what to say of a module in which no function is a hook."""
+    unmarked = [name for name in dir(module) if name in vars(hookspecs) and name.startswith("sslkit_")]
+    advice = f"is @hookimpl missing above {unmarked[0]}()?" if unmarked else "see 'The hooks' in the manual"
+    return f"the entry point {entry_point.name!r} announces {entry_point.value}, which implements no hook; {advice}"
 
 
 def _observer(manager: pluggy.PluginManager, module: object, name: str, entry_point: EntryPoint) -> ObserverInfo | None:

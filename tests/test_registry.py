@@ -353,9 +353,9 @@ def test_an_unknown_name(registry: Registry, kind: Any, name: str, message: str)
 def test_an_unknown_name_while_some_are_broken() -> None:
     registry = build_registry([GOOD, FakeEntryPoint("bad", failing(ImportError("x")))])
     with pytest.raises(
-        PluginError, match=r"^unknown dataset 'bad'\. Installed: acme-folder \(1 set aside as broken\)\."
+        PluginError, match=r"^unknown dataset 'missing'\. Installed: acme-folder \(1 set aside as broken\)\."
     ):
-        registry.find("dataset", "bad")
+        registry.find("dataset", "missing")
 
 
 def test_two_plugins_of_one_name_and_kind() -> None:
@@ -402,3 +402,19 @@ def test_wrong_options_are_told_under_their_table(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         registry.configure("dataset", "acme-folder", options, root=tmp_path, key="dataset")
+
+
+def test_a_module_whose_hooks_are_not_marked_is_set_aside_with_what_is_missing() -> None:
+    unmarked = types.SimpleNamespace(sslkit_pretext_tasks=list)
+    (broken,) = build_registry([FakeEntryPoint("acme", lambda: unmarked)]).broken
+    assert broken.reason == (
+        "the entry point 'acme' announces acme, which implements no hook; "
+        "is @hookimpl missing above sslkit_pretext_tasks()?"
+    )
+    assert broken.traceback == ""
+
+
+def test_what_was_set_aside_is_told_of_where_its_name_is_asked_for() -> None:
+    registry = build_registry([FakeEntryPoint("acme", types.SimpleNamespace)])
+    with pytest.raises(PluginError, match=r"^the head 'acme' of acme was set aside: .* no hook; see 'The hooks'"):
+        registry.find("head", "acme")

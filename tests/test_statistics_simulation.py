@@ -21,7 +21,7 @@ from sslkit.statistics import (
 )
 
 # the package's function of the same name hides the module as an attribute
-saving = import_module("sslkit.statistics.labels_saved")
+saving = import_module("sslkit.statistics.label_savings")
 
 DRAWS = 5000
 FRACTIONS = 5

@@ -36,6 +36,8 @@ def find_plugin(registry: Registry, name: str, kind: Kind | None) -> PluginInfo:
         return registry.find(kinds[0], name)
     if kinds:
         raise PluginError(f"there is a {' and a '.join(kinds)} called {shown(name)}; say which by --kind")
+    if name in {observer.name for observer in registry.observers}:
+        raise PluginError(f"{shown(name)} is an observer of runs, for which there are no checks")
     for broken in registry.broken:
         if name in (broken.entry_point, broken.distribution):
             why = broken.traceback.rstrip() or broken.reason
@@ -85,15 +87,21 @@ def show_records(plugin: PluginInfo, records: Sequence[CheckRecord]) -> None:
         seconds = f"{record.seconds:.1f}" if record.seconds else ""
         table.add_row(Text(mark, style), Text(record.check, style), seconds, Text(reason, "dim"))
     console.print(table)
-    for record in _failed(records):
-        console.print(Text(record.check, "red bold"))
-        console.print(printable(f"{record.message}\n{record.traceback}".rstrip()), soft_wrap=True)
+    for first, *others in _faults(records):
+        more = f" and {len(others)} more: {', '.join(record.check for record in others)}" if others else ""
+        console.print(Text.assemble((first.check, "red bold"), more))
+        console.print(printable(f"{first.message}\n{first.traceback}".rstrip()), soft_wrap=True)
         console.print()
     console.print(_sentence(records))
 
 
-def _failed(records: Iterable[CheckRecord]) -> list[CheckRecord]:
-    return [record for record in records if record.outcome == "failed"]
+def _faults(records: Iterable[CheckRecord]) -> list[list[CheckRecord]]:
+    """Return the checks that failed, those together that failed by the same message."""
+    faults: dict[str, list[CheckRecord]] = {}
+    for record in records:
+        if record.outcome == "failed":
+            faults.setdefault(record.message.partition("\n")[0], []).append(record)
+    return list(faults.values())
 
 
 def _sentence(records: Sequence[CheckRecord]) -> str:

@@ -87,12 +87,16 @@ def check(name: str, kind: Kind | None, overrides: tuple[str, ...], as_json: boo
     """
     from sslkit.cli.checking import find_plugin, follow_checks, show_records
     from sslkit.config.loading import override_keys
+    from sslkit.errors import ConfigError
     from sslkit.registry import build_registry
     from sslkit.testing import check_plugin
 
     plugin = find_plugin(build_registry(), name, kind)
     options = override_keys({}, overrides)
-    records = follow_checks(plugin, lambda tell: check_plugin(plugin.cls, options, on_record=tell))
+    try:
+        records = follow_checks(plugin, lambda tell: check_plugin(plugin.cls, options, on_record=tell))
+    except ConfigError as error:
+        raise ConfigError(f"{error}\nOptions of a plugin are given by --set KEY=VALUE.") from error
     if as_json:
         known = {"kind": plugin.kind, "name": plugin.name, "distribution": plugin.distribution}
         checks = [record.as_dict() for record in records]

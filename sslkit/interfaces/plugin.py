@@ -32,7 +32,8 @@ class Plugin(Generic[ConfigT]):
         Config: its options; a subclass of [sslkit.PluginConfig][].
         tags: what it claims beyond its interface. ``"bf16"``: its forward pass may run in half precision;
             ``"compile"``: it may go through ``torch.compile``. A run that asks for more than is claimed is refused.
-        opt_outs: checks of [sslkit.testing][] that do not apply to it, by name, each with the reason.
+        opt_outs: checks of [the kit][sslkit.testing.check_plugin] that do not apply to it, by name, each with the
+            reason.
     """
 
     name: ClassVar[str]

@@ -6,7 +6,7 @@ Pure functions of NumPy arrays. ``None`` stands for what is undefined, so that n
 from __future__ import annotations
 
 from sslkit.statistics.bootstrap import FoldPredictions, bootstrap_fold_mean
-from sslkit.statistics.labels_saved import EquivalentShare, LabelsSaved, isotonic, labels_saved
+from sslkit.statistics.label_savings import EquivalentShare, LabelsSaved, isotonic, labels_saved
 from sslkit.statistics.paired import LEVEL, PairedTest, Verdict, corrected_t, holm, verdict
 from sslkit.statistics.sentence import labels_saved_sentence
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sslkit.statistics.labels_saved import EquivalentShare, LabelsSaved
+from sslkit.statistics.label_savings import EquivalentShare, LabelsSaved
 
 
 def labels_saved_sentence(saved: LabelsSaved, subject: str) -> str:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from sslkit.errors import SslkitError
 from sslkit.interfaces import Plugin
 from sslkit.testing.checks.catalogue import CHECKS, Check
 from sslkit.testing.outcome import CheckFailed, CheckRecord
@@ -33,6 +34,7 @@ def check_plugin(
     Raises:
         TypeError: if the class is no plugin class.
         sslkit.errors.ConfigError: if the options are wrong, or one is missing.
+        sslkit.errors.DataError: if a data set finds nothing where they lead.
 
     Example:
         >>> from sslkit_rotation import Rotation
@@ -40,7 +42,7 @@ def check_plugin(
         {'passed'}
     """
     subject = make_subject(cls, options)
-    _ = subject.config  # wrong options are the caller's mistake, and no check's
+    subject.require()
     records = []
     for check in CHECKS[subject.kind]:
         record = carry_out(check, subject)
@@ -63,5 +65,7 @@ def carry_out(check: Check, subject: Subject) -> CheckRecord:
         return CheckRecord(check.name, "failed", str(failure), time.monotonic() - started)
     except Exception as error:  # whatever a stranger's code raises is told of it
         said = f"{type(error).__name__}: {error}"
-        return CheckRecord(check.name, "failed", said, time.monotonic() - started, traceback.format_exc())
+        # The toolkit's own errors say whose code it was, with its frames.
+        trace = "" if isinstance(error, SslkitError) else traceback.format_exc()
+        return CheckRecord(check.name, "failed", said, time.monotonic() - started, trace)
     return CheckRecord(check.name, "passed", seconds=time.monotonic() - started)

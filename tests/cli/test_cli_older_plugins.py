@@ -59,7 +59,6 @@ def test_the_check_of_a_configuration_warns_of_nothing_today(config: Path) -> No
 
 
 def test_a_newer_plugin_is_listed_as_set_aside_with_what_to_do(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
-    num_plugins = len(listed())
     monkeypatch.setattr("sslkit.registry.API_VERSION", 0)
     monkeypatch.setattr("sslkit.registry.OLDEST_API_VERSION", 0)
     reason = "'dr-grade' speaks api_version 1; this sslkit speaks 0: upgrade sslkit"
@@ -67,4 +66,6 @@ def test_a_newer_plugin_is_listed_as_set_aside_with_what_to_do(monkeypatch: pyte
     assert reason in sslkit("plugins", "list").out.splitlines()
     refused = sslkit("config", "check", config)
     assert refused.status == 2
-    assert f"Installed: none ({num_plugins} set aside as broken). See 'sslkit plugins list'." in refused.err
+    assert (
+        "the dataset 'synthetic-fundus' of sslkit was set aside: 'synthetic-fundus' speaks api_version 1" in refused.err
+    )

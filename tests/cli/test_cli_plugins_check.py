@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install(*classes: Any) -> None:
         module = SimpleNamespace(sslkit_pretext_tasks=hookimpl(lambda: classes))
         points = [entry_point("acme", lambda: module), entry_point("wreck", lambda: 1 / 0)]
-        monkeypatch.setattr(registry.metadata, "entry_points", lambda group: points)
+        monkeypatch.setattr(registry, "metadata", SimpleNamespace(entry_points=lambda group: points))
 
     return install
 
@@ -81,8 +82,11 @@ def test_json_is_alone_on_standard_output(installed: Any) -> None:
         ),
         (["wreck"], "Error: 'wreck' of acme was set aside, so nothing can be checked:\nTraceback"),
         (["sound", "--kind", "head"], "Error: unknown head 'sound'. Installed: none (1 set aside as broken). See "),
-        (["sound", "--set", "share=2"], "Error: pretext-task.share: input should be less than 1; given: 2."),
-        (["sound", "--set", "shar=0.2"], "Error: pretext-task.shar: unknown key; did you mean 'share'?"),
+        (
+            ["sound", "--set", "share=2"],
+            "Error: share: input should be less than 1; given: 2.\nOptions of a plugin are given by --set KEY=VALUE.",
+        ),
+        (["sound", "--set", "shar=0.2"], "Error: shar: unknown key; did you mean 'share'?"),
         (["sound", "--set", "share"], "Error: --set 'share' is not KEY=VALUE"),
     ],
 )
@@ -109,9 +113,43 @@ def test_a_name_of_two_kinds_asks_for_the_kind(monkeypatch: pytest.MonkeyPatch) 
     module = SimpleNamespace(
         sslkit_pretext_tasks=hookimpl(lambda: [Sound]), sslkit_backbones=hookimpl(lambda: [Namesake])
     )
-    monkeypatch.setattr(registry.metadata, "entry_points", lambda group: [entry_point("acme", lambda: module)])
+    monkeypatch.setattr(
+        registry, "metadata", SimpleNamespace(entry_points=lambda group: [entry_point("acme", lambda: module)])
+    )
 
     outcome = sslkit("plugins", "check", "sound")
 
     assert outcome.status == 2
     assert outcome.err == "Error: there is a pretext-task and a backbone called 'sound'; say which by --kind\n"
+
+
+def test_an_observer_has_no_checks() -> None:
+    outcome = sslkit("plugins", "check", "mlflow")
+
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == "Error: 'mlflow' is an observer of runs, for which there are no checks\n"
+
+
+def test_a_data_set_that_finds_nothing_is_no_fault_of_its_class(tmp_path: Path) -> None:
+    outcome = sslkit("plugins", "check", "csv", "--set", f"table={tmp_path / 'none.csv'}")
+
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"Error: no table at {tmp_path / 'none.csv'}")
+
+
+def test_checks_that_fail_alike_are_told_of_together(installed: Any) -> None:
+    class Failing(Sound):
+        """Raises in its forward pass."""
+
+        def forward(self, views: Any) -> Any:
+            raise ZeroDivisionError("a slip of the pen")
+
+    installed(Failing)
+
+    outcome = sslkit("plugins", "check", "sound")
+
+    assert outcome.status == 1
+    # Once for all that fail by it alone, and once more where a check says in which circumstances it does.
+    assert outcome.out.count("ZeroDivisionError: a slip of the pen") == 2
+    assert "and 14 more: check_" in " ".join(outcome.out.split())
+    assert "site-packages" not in outcome.out

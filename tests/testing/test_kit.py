@@ -95,9 +95,9 @@ class Needy(Sound):
 
 
 def test_options_that_are_missing_or_wrong_are_the_callers_mistake() -> None:
-    with pytest.raises(ConfigError, match=r"^pretext-task\.table: is required and missing\.$"):
+    with pytest.raises(ConfigError, match=r"^table: is required and missing\.$"):
         check_plugin(Needy)
-    with pytest.raises(ConfigError, match=r"^pretext-task\.share: input should be less than 1; given: 2\.0\.$"):
+    with pytest.raises(ConfigError, match=r"^share: input should be less than 1; given: 2\.0\.$"):
         check_plugin(Sound, {"share": 2.0})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sslkit.errors import UsageError
 from sslkit.interfaces import Dataset
 from sslkit.testing.outcome import expect
 from sslkit.testing.subjects.subject import Subject
@@ -18,6 +19,21 @@ class DatasetSubject(Subject):
     kind = "dataset"
     cls: type[Dataset[Any]]
     num_images = 6
+
+    def require(self) -> None:
+        """Refuse what is wrong of the options, and a source that the data set itself refuses.
+
+        Raises:
+            ConfigError: if the options are wrong, or one is missing.
+            DataError: if there is nothing, or nothing that it can read, where they lead.
+        """
+        super().require()
+        try:
+            self.make().records()
+        except UsageError:
+            raise
+        except Exception:  # a fault of the plugin's, of which its checks tell
+            return
 
     @property
     def paths(self) -> dict[str, Path]:

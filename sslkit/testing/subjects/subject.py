@@ -73,7 +73,15 @@ class Subject:
         try:
             return self.cls.Config.model_validate_json(json.dumps(options), context={"root": self.root})
         except ValidationError as error:
-            raise ConfigError(describe_validation_error(error, self.cls.Config, prefix=self.kind)) from None
+            raise ConfigError(describe_validation_error(error, self.cls.Config, prefix="")) from None
+
+    def require(self) -> None:
+        """Refuse what is wrong of the options, which is the caller's mistake and no check's.
+
+        Raises:
+            ConfigError: if they are wrong, or one is missing.
+        """
+        self.validate(self.options)
 
     def __getstate__(self) -> dict[str, Any]:
         # What has been made of it stays here: another process makes its own.
