@@ -6,7 +6,6 @@ import json
 import logging
 import sys
 import time
-import types
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -347,7 +346,7 @@ def test_a_plugin_that_takes_long_to_be_found_is_named(
     monkeypatch.setattr("sslkit.blame.PATIENCE", 0.05)
     slow = announced(SimpleNamespace(sslkit_datasets=sslkit.hookimpl(lambda: time.sleep(0.3) or [])))
     if where == "its import":
-        quick = SimpleNamespace(sslkit_datasets=sslkit.hookimpl(list))
+        quick = SimpleNamespace(sslkit_datasets=sslkit.hookimpl(lambda: []))
         slow.load = lambda: time.sleep(0.3) or quick
     with caplog.at_level(logging.WARNING, "sslkit"):
         assert build_registry([slow]).broken == ()
