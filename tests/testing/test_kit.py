@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
+import torch
 from broken.pretext_tasks import BROKEN, Sound, SoundConfig
 from pydantic import Field
 
@@ -70,6 +73,21 @@ def test_another_error_of_the_plugin_is_a_failure_with_its_traceback() -> None:
     assert (record.outcome, record.message) == ("failed", "ZeroDivisionError: a stranger's mistake")
     assert "in __init__" in record.traceback
     assert record.as_dict()["traceback"] == record.traceback
+
+
+@pytest.mark.parametrize("draw", [lambda: torch.rand(1), lambda: np.random.rand(), lambda: random.random()])
+def test_a_single_number_drawn_from_any_global_generator_is_noticed(draw: Any) -> None:
+    class Drawing(Sound):
+        """Draws a number that it does not use."""
+
+        def make_views(self, images: Any, generator: Any) -> Any:
+            draw()
+            return super().make_views(images, generator)
+
+    name = "check_global_generators_are_left_alone"
+    outcome, message = outcomes(Drawing, {name})[name]
+    assert outcome == "failed"
+    assert message.startswith("make_views() has drawn from the global generator of ")
 
 
 def test_records_are_told_as_they_come() -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 
 from sslkit.data.cropping import circular_mask
@@ -17,29 +13,11 @@ from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.tasks import make_views, take_step
 from sslkit.experiment.pretraining import VIEW_CHUNK
 from sslkit.interfaces import Backbone, PretextTask
+from sslkit.testing.generators import every_generator_seeded
 from sslkit.testing.network import TinyNetwork
 from sslkit.testing.samples import sample_images
 from sslkit.testing.subjects.subject import Subject
 from sslkit.types import StepOutput, TaskContext, Views
-
-
-@contextmanager
-def every_generator_seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators of torch, numpy and Python, and leave them as they were.
-
-    A run seeds torch's alone. Here a task that draws from another one is to be caught by the check of that, and by no
-    other.
-    """
-    before = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
 
 
 @dataclass
@@ -48,12 +26,10 @@ class Training:
 
     Attributes:
         task: the task, as the training left it.
-        images: those images, uint8 (N, 3, H, W).
         losses: one an update.
     """
 
     task: PretextTask[Any]
-    images: torch.Tensor
     losses: list[float]
 
 
@@ -124,5 +100,5 @@ class PretextTaskSubject(Subject):
     @cached_property
     def trained(self) -> Training:
         """A task that was trained for a hundred updates: the tiny problem."""
-        task, images = self.make(), self.images()
-        return Training(task, images, self.train(task, images, num_updates=100))
+        task = self.make()
+        return Training(task, self.train(task, self.images(), num_updates=100))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
-
-import numpy as np
 import torch
 
 from sslkit.engine.networks import call_with_seed, evaluation_mode, representation
 from sslkit.testing.checks.comparison import copy_of, differing, distance, same
+from sslkit.testing.generators import generator_states
 from sslkit.testing.outcome import expect, failing_as
 from sslkit.testing.subjects import BackboneSubject
 
@@ -56,18 +54,13 @@ def check_eval_mode_is_repeatable(subject: BackboneSubject) -> None:
     Dropout and stochastic depth belong in train mode.
     """
     network, x = subject.build(), subject.images(2)
-    before = _generators()
+    before = generator_states()
     subject.backbone.supports(64)
     with evaluation_mode(network):
         first, second = representation(network, x.clone()), representation(network, x.clone())
-    drawn = [name for name, state in _generators().items() if state != before[name]]
+    drawn = [name for name, state in generator_states().items() if state != before[name]]
     expect(not drawn, f"in eval mode the global generator of {', '.join(drawn)} is drawn from; do so in train mode")
     expect(same(first, second), "in eval mode the same images have another representation the second time")
-
-
-def _generators() -> dict[str, str]:
-    states = {"torch": torch.get_rng_state().tolist(), "numpy": np.random.get_state(), "random": random.getstate()}
-    return {name: str(state) for name, state in states.items()}
 
 
 def check_eval_mode_changes_nothing(subject: BackboneSubject) -> None:
