@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import traceback
 from collections.abc import Iterable, Mapping
@@ -13,13 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import pluggy
-from pydantic import ValidationError
 
 from sslkit import hookspecs
 from sslkit.blame import Provenance, blame, watched
 from sslkit.config.base import PluginConfig
-from sslkit.config.messages import describe_validation_error
-from sslkit.errors import ConfigError, PluginError, did_you_mean
+from sslkit.config.loading import validate
+from sslkit.errors import PluginError, did_you_mean
 from sslkit.interfaces import API_VERSION, Backbone, Dataset, DownstreamHead, Executor, Plugin, PretextTask
 from sslkit.interfaces.plugin import OLDEST_API_VERSION
 from sslkit.printable import shown
@@ -237,11 +235,8 @@ class Registry:
             ConfigError: if its options are wrong.
         """
         info = self.find(kind, name)
-        try:
-            with blame(info.provenance, "the validation of its options", contract=(ValidationError,)):
-                return info, info.cls.Config.model_validate_json(json.dumps(options), context={"root": root})
-        except ValidationError as error:
-            raise ConfigError(describe_validation_error(error, info.cls.Config, prefix=key)) from None
+        with blame(info.provenance, "the validation of its options"):
+            return info, validate(info.cls.Config, options, root=root, key=key)
 
 
 def build_registry(entry_points: Iterable[EntryPoint] | None = None) -> Registry:

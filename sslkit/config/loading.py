@@ -6,15 +6,17 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from sslkit.config.messages import describe_validation_error
 from sslkit.config.plain import to_plain
 from sslkit.config.schema import RunConfig
 from sslkit.errors import ConfigError
 from sslkit.printable import abbreviate, shown
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 MOST_BYTES = 2**20
 """Of a TOML file: a whole study takes a few thousand, and a device or an image given by mistake has no end."""
@@ -40,12 +42,27 @@ def parse_config(data: Mapping[str, Any], *, root: Path, overrides: Iterable[str
         ConfigError: if a key, type or value is wrong.
     """
     tables = override_keys(to_plain(data), overrides)
-    try:
-        config = RunConfig.model_validate_json(json.dumps(to_plain(tables)), context={"root": root.resolve()})
-    except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, RunConfig)) from None
+    config = validate(RunConfig, to_plain(tables), root=root.resolve())
     config._root = root.resolve()
     return config
+
+
+def validate(model: type[ModelT], values: Mapping[str, Any], *, root: Path, key: str = "") -> ModelT:
+    """Return plain values as a model, with absolute paths.
+
+    Args:
+        model: what they are to be.
+        values: what TOML can hold.
+        root: the folder that relative paths are relative to.
+        key: path of the table in the configuration, for messages.
+
+    Raises:
+        ConfigError: if a key, type or value is wrong.
+    """
+    try:
+        return model.model_validate_json(json.dumps(values), context={"root": root})
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error, model, prefix=key)) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -64,14 +64,14 @@ class Study:
         """
         settings = self.config.compute
         precision = settings.precision
-        if precision == "auto" and self._lacking("bf16"):
+        if precision == "auto" and self._lacking("bf16", self.head):
             precision = "fp32"
         return resolve_compute(settings.device, precision, settings.compile)
 
-    def _lacking(self, tag: str) -> Configured | None:
-        """Return a plugin that takes part in training and does not claim what the tag says."""
-        trained = (self.backbone, *self.tasks, self.head)
-        return next((plugin for plugin in trained if tag not in plugin.info.cls.tags), None)
+    def _lacking(self, tag: str, *others: Configured) -> Configured | None:
+        """Return one of backbone, pretext tasks and other plugins that does not claim what the tag says, if any."""
+        asked = (self.backbone, *self.tasks, *others)
+        return next((plugin for plugin in asked if tag not in plugin.info.cls.tags), None)
 
     def check_claims(self) -> None:
         """Refuse a configuration that asks more of a plugin than the plugin claims.
@@ -80,13 +80,12 @@ class Study:
             ConfigError: naming the plugin, and what to choose.
         """
         settings = self.config.compute
-        if settings.precision in ("bf16", "fp16") and (plugin := self._lacking("bf16")):
+        if settings.precision in ("bf16", "fp16") and (plugin := self._lacking("bf16", self.head)):
             raise ConfigError(
                 f"compute.precision: {plugin.info.provenance.described} does not claim to work in half precision, so "
                 f"not in {settings.precision!r}; choose 'fp32' or 'auto'"
             )
-        uncompiled = (plugin for plugin in (self.backbone, *self.tasks) if "compile" not in plugin.info.cls.tags)
-        if settings.compile and (plugin := next(uncompiled, None)):
+        if settings.compile and (plugin := self._lacking("compile")):
             raise ConfigError(
                 f"compute.compile: {plugin.info.provenance.described} does not claim to work under torch.compile; "
                 "choose false"

@@ -27,6 +27,20 @@ def live_tensors() -> int:
     return sum(issubclass(type(value), torch.Tensor) for value in gc.get_objects())
 
 
+def tensors_left(train: Callable[[int], object]) -> int:
+    """Return how many more tensors there are after a third round of training than after the second one.
+
+    Args:
+        train: trains for a few updates; takes the number of the round, 0 to 2.
+    """
+    counts = []
+    with only_new_objects():
+        for number in range(3):
+            train(number)
+            counts.append(live_tensors())
+    return counts[2] - counts[1]
+
+
 def peak_memory(function: Callable[[], object]) -> int:
     """Return the most bytes that Python objects and arrays have taken during a call, beyond what was there before."""
     tracing = tracemalloc.is_tracing()

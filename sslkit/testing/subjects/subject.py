@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import weakref
@@ -11,12 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
-
 from sslkit.config.base import PluginConfig
-from sslkit.config.messages import describe_validation_error
+from sslkit.config.loading import validate
 from sslkit.config.plain import to_plain
-from sslkit.errors import ConfigError
 from sslkit.interfaces import Plugin
 from sslkit.registry import Kind
 
@@ -70,10 +66,7 @@ class Subject:
         Raises:
             ConfigError: if they are wrong, or one is missing.
         """
-        try:
-            return self.cls.Config.model_validate_json(json.dumps(options), context={"root": self.root})
-        except ValidationError as error:
-            raise ConfigError(describe_validation_error(error, self.cls.Config, prefix="")) from None
+        return validate(self.cls.Config, options, root=self.root)
 
     def require(self) -> None:
         """Refuse what is wrong of the options, which is the caller's mistake and no check's.

@@ -9,7 +9,7 @@ from safetensors.torch import load, save
 
 from sslkit.interfaces import DownstreamHead
 from sslkit.testing.checks.comparison import copy_of, differing, few, same
-from sslkit.testing.memory import live_tensors, only_new_objects
+from sslkit.testing.memory import tensors_left
 from sslkit.testing.outcome import expect, failing_as
 from sslkit.testing.subjects import HeadSubject
 
@@ -92,15 +92,8 @@ def check_memory_does_not_grow(subject: HeadSubject) -> None:
     """
     head, targets = subject.make(), subject.targets(4)
     features = subject.clusters(targets)
-    counts = []
-    with only_new_objects():
-        for _ in range(3):
-            subject.train(head, features, targets, num_updates=3)
-            counts.append(live_tensors())
-    expect(
-        counts[2] <= counts[1],
-        f"three updates have left {counts[2] - counts[1]} more tensors in memory; what holds on to them?",
-    )
+    left = tensors_left(lambda _: subject.train(head, features, targets, num_updates=3))
+    expect(left <= 0, f"three updates have left {left} more tensors in memory; what holds on to them?")
 
 
 def _to_be_fitted(subject: HeadSubject) -> tuple[DownstreamHead[Any], torch.Tensor, torch.Tensor]:

@@ -10,7 +10,7 @@ from typing import Any
 from sslkit.engine.networks import call_with_seed
 from sslkit.interfaces import PretextTask
 from sslkit.testing.checks.comparison import copy_of, few, same
-from sslkit.testing.memory import live_tensors, only_new_objects
+from sslkit.testing.memory import only_new_objects, tensors_left
 from sslkit.testing.network import TinyNetwork
 from sslkit.testing.outcome import expect
 from sslkit.testing.subjects import PretextTaskSubject
@@ -84,15 +84,8 @@ def check_memory_does_not_grow(subject: PretextTaskSubject) -> None:
     A list of losses keeps every graph. Keep numbers (``.item()``), or a buffer of fixed size.
     """
     task, images = subject.make(), subject.images()
-    counts = []
-    with only_new_objects():
-        for first in (0, 3, 6):
-            subject.train(task, images, num_updates=3, first=first)
-            counts.append(live_tensors())
-    expect(
-        counts[2] <= counts[1],
-        f"three updates have left {counts[2] - counts[1]} more tensors in memory; what holds on to them?",
-    )
+    left = tensors_left(lambda number: subject.train(task, images, num_updates=3, first=3 * number))
+    expect(left <= 0, f"three updates have left {left} more tensors in memory; what holds on to them?")
 
 
 def check_memory_is_freed(subject: PretextTaskSubject) -> None:
