@@ -96,7 +96,15 @@ def _implementations(hook: str) -> list[str]:
     registry = build_registry()
     names = (implementation.plugin_name for implementation in getattr(registry.hooks, hook).get_hookimpls())
     own = sorted(name.removeprefix("sslkit:") for name in names if name.startswith("sslkit:"))
-    return [f"[`{name}`]({name}.md)" if (_PAGES / f"{name}.md").exists() else f"`{name}`" for name in own]
+    return [_link(name) for name in own]
+
+
+def _link(plugin: str) -> str:
+    """Return the name of a plugin, as a link where it has a page."""
+    for page in (f"{plugin}.md", f"tasks/{plugin}.md"):
+        if (_PAGES / page).exists():
+            return f"[`{plugin}`]({page})"
+    return f"`{plugin}`"
 
 
 def checks_of(kind: str) -> list[Check]:

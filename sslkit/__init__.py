@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from sslkit.config.loading import load_config, parse_config
     from sslkit.data.normalization import normalize
     from sslkit.data.tables import read_table
-    from sslkit.engine.feature_maps import feature_map, feature_map_shape
+    from sslkit.data.views import ViewsConfig, augmented_views
+    from sslkit.engine.distributed import gather
+    from sslkit.engine.feature_maps import feature_map, feature_map_shape, why_no_feature_map
+    from sslkit.engine.momentum import follow, momentum_copy, rising_momentum
+    from sslkit.engine.networks import representation
+    from sslkit.engine.projection import make_projector
     from sslkit.engine.weights import load_timm_weights, load_weights
     from sslkit.files import open_file, read_file
     from sslkit.hookspecs import hookimpl
@@ -47,7 +52,12 @@ _HOMES = {
     "sslkit.config.loading": ("load_config", "parse_config"),
     "sslkit.data.normalization": ("normalize",),
     "sslkit.data.tables": ("read_table",),
-    "sslkit.engine.feature_maps": ("feature_map", "feature_map_shape"),
+    "sslkit.data.views": ("ViewsConfig", "augmented_views"),
+    "sslkit.engine.distributed": ("gather",),
+    "sslkit.engine.feature_maps": ("feature_map", "feature_map_shape", "why_no_feature_map"),
+    "sslkit.engine.momentum": ("follow", "momentum_copy", "rising_momentum"),
+    "sslkit.engine.networks": ("representation",),
+    "sslkit.engine.projection": ("make_projector",),
     "sslkit.engine.weights": ("load_timm_weights", "load_weights"),
     "sslkit.files": ("open_file", "read_file"),
     "sslkit.hookspecs": ("hookimpl",),
@@ -96,20 +106,26 @@ __all__ = [
     "StepOutput",
     "TaskContext",
     "Views",
+    "ViewsConfig",
     "__version__",
     "abbreviate",
+    "augmented_views",
     "bench",
     "build_registry",
     "doctor",
     "feature_map",
     "feature_map_shape",
+    "follow",
     "follow_parent",
+    "gather",
     "hookimpl",
     "listed",
     "load_config",
     "load_timm_weights",
     "load_weights",
     "longest_first",
+    "make_projector",
+    "momentum_copy",
     "normalize",
     "open_file",
     "parse_config",
@@ -119,9 +135,12 @@ __all__ = [
     "quadratic_weighted_kappa",
     "read_file",
     "read_table",
+    "representation",
+    "rising_momentum",
     "run",
     "shown",
     "stops_held",
+    "why_no_feature_map",
     "write_report",
 ]
 

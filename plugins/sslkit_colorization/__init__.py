@@ -121,6 +121,8 @@ class Colorization(PretextTask[ColorizationConfig]):
     name = "colorization"
     api_version = 1
     Config: ClassVar[type[PluginConfig]] = ColorizationConfig
+    family = "generation"
+    paper = "Zhang, Isola and Efros 2016, arXiv 1603.08511"
 
     bins: torch.Tensor
     counted: torch.Tensor

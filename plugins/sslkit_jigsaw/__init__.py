@@ -120,6 +120,8 @@ class Jigsaw(PretextTask[JigsawConfig]):
     name = "jigsaw"
     api_version = 1
     Config: ClassVar[type[PluginConfig]] = JigsawConfig
+    family = "context"
+    paper = "Noroozi and Favaro 2016, arXiv 1603.09246"
 
     def __init__(self, config: JigsawConfig, backbone: nn.Module, context: TaskContext) -> None:
         super().__init__(config, backbone, context)

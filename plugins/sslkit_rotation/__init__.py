@@ -120,6 +120,8 @@ class Rotation(PretextTask[RotationConfig]):
     name = "rotation"
     api_version = 1
     Config: ClassVar[type[PluginConfig]] = RotationConfig
+    family = "context"
+    paper = "Gidaris, Singh and Komodakis 2018, arXiv 1803.07728"
 
     def __init__(self, config: RotationConfig, backbone: nn.Module, context: TaskContext) -> None:
         super().__init__(config, backbone, context)

@@ -74,6 +74,28 @@ def feature_map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, i
     return channels, height, width
 
 
+def why_no_feature_map(backbone: nn.Module, image_size: int) -> str | None:
+    """Return why a network gives no feature map of square images of this side, or None if it does.
+
+    It is what a pretext task that predicts something at each place of an image answers in
+    [supports][sslkit.PretextTask.supports].
+
+    Args:
+        backbone: a network as a [Backbone][sslkit.Backbone] builds it.
+        image_size: side of the images in pixels.
+
+    Example:
+        >>> import timm
+        >>> why_no_feature_map(timm.create_model("resnet10t", num_classes=0), 64) is None
+        True
+    """
+    try:
+        feature_map_shape(backbone, image_size)
+    except PluginError as error:
+        return str(error)
+    return None
+
+
 def _map_of_tokens(backbone: nn.Module, tokens: torch.Tensor, image_height: int, image_width: int) -> torch.Tensor:
     """Lay tokens (N, T, C) out as a map that has the image's ratio of height to width."""
     if backbone.training and getattr(getattr(backbone, "patch_drop", None), "prob", 0) > 0:

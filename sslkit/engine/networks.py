@@ -23,7 +23,20 @@ _ENCODER = ("forward_features", "forward_head", "head_hidden_size")
 
 
 def representation(encoder: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return the pooled representation (N, D) of normalised images (N, 3, H, W)."""
+    """Return the pooled representation h of images.
+
+    Args:
+        encoder: a network as a [Backbone][sslkit.Backbone] builds it.
+        images: normalised, float (N, 3, H, W); see [normalize][sslkit.normalize].
+
+    Returns:
+        (N, D), where D is the network's ``head_hidden_size``.
+
+    Example:
+        >>> import timm
+        >>> representation(timm.create_model("resnet10t", num_classes=0), torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 512])
+    """
     features: torch.Tensor = encoder.forward_head(encoder.forward_features(images), pre_logits=True)  # type: ignore[operator]
     return features
 

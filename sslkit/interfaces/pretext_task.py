@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -11,6 +11,12 @@ from torch import nn
 from sslkit.config.base import PluginConfig
 from sslkit.interfaces.plugin import API_VERSION, ConfigT, Plugin
 from sslkit.types import StepOutput, TaskContext, Views
+
+Family = Literal[
+    "context", "generation", "contrast", "self-distillation", "redundancy reduction", "combination", "other"
+]
+"""What the label is made of: parts of an image and how they lie; what is missing of it; which views are of one image;
+what a slower copy says of another view; numbers that are each to say something else; several tasks at once."""
 
 
 class PretextTask(nn.Module, Plugin[ConfigT], ABC):
@@ -27,6 +33,9 @@ class PretextTask(nn.Module, Plugin[ConfigT], ABC):
 
     Attributes:
         encoder: the backbone to keep when pretraining ends.
+        family: what kind of task it is, under which ``sslkit plugins list`` shows it.
+        paper: the source of the method: authors, year and where to find it, such as ``"Chen et al. 2020, arXiv
+            2002.05709"``. Empty where there is none.
         min_batch_size: the fewest images that make a batch; two where images are told from one another.
     """
 
@@ -34,6 +43,8 @@ class PretextTask(nn.Module, Plugin[ConfigT], ABC):
     api_version: ClassVar[int] = API_VERSION
     Config: ClassVar[type[PluginConfig]] = PluginConfig
     tags: ClassVar[frozenset[str]] = frozenset({"bf16", "compile"})
+    family: ClassVar[Family] = "other"
+    paper: ClassVar[str] = ""
     min_batch_size: ClassVar[int] = 1
 
     def __init__(self, config: ConfigT, backbone: nn.Module, context: TaskContext) -> None:
@@ -50,6 +61,20 @@ class PretextTask(nn.Module, Plugin[ConfigT], ABC):
             ValueError: if the task can make no views of such images; the message says why, and what to do.
         """
         return (context.image_size,)
+
+    @classmethod
+    def supports(cls, config: ConfigT, backbone: nn.Module, context: TaskContext) -> str | None:
+        """Return why a network cannot be pretrained by this task, or None if it can; asked at planning.
+
+        Args:
+            config: the task's own options.
+            backbone: a network as the run's backbone builds it; not to be changed.
+            context: image size, mask, mean and standard deviation.
+
+        Returns:
+            A reason that says what would work, such as ``"it gives no tokens; take a vision transformer"``.
+        """
+        return None
 
     def fit(self, images: torch.Tensor) -> None:
         """Learn a prior from training images, uint8 (M, 3, H, W), before the first update. Optional."""
