@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sslkit.api import bench, doctor, plan, predict, run
     from sslkit.config.base import ConfigPath, PluginConfig
     from sslkit.config.loading import load_config, parse_config
+    from sslkit.config.schema import PluginTable
     from sslkit.data.normalization import normalize
     from sslkit.data.tables import read_table
     from sslkit.data.views import ViewsConfig, augmented_views
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from sslkit.processes import follow_parent, stops_held
     from sslkit.registry import build_registry
     from sslkit.report import write_report
-    from sslkit.types import Prediction, Record, StepOutput, TaskContext, Views
+    from sslkit.types import Prediction, Record, StepOutput, TaskContext, TaskPart, Views
 
 __version__ = "0.1.0"
 
@@ -50,6 +51,7 @@ _HOMES = {
     "sslkit.api": ("bench", "doctor", "plan", "predict", "run"),
     "sslkit.config.base": ("ConfigPath", "PluginConfig"),
     "sslkit.config.loading": ("load_config", "parse_config"),
+    "sslkit.config.schema": ("PluginTable",),
     "sslkit.data.normalization": ("normalize",),
     "sslkit.data.tables": ("read_table",),
     "sslkit.data.views": ("ViewsConfig", "augmented_views"),
@@ -80,7 +82,7 @@ _HOMES = {
     "sslkit.processes": ("follow_parent", "stops_held"),
     "sslkit.registry": ("build_registry",),
     "sslkit.report": ("write_report",),
-    "sslkit.types": ("Prediction", "Record", "StepOutput", "TaskContext", "Views"),
+    "sslkit.types": ("Prediction", "Record", "StepOutput", "TaskContext", "TaskPart", "Views"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -99,12 +101,14 @@ __all__ = [
     "JobObserver",
     "Plugin",
     "PluginConfig",
+    "PluginTable",
     "Prediction",
     "PretextTask",
     "Record",
     "Reporter",
     "StepOutput",
     "TaskContext",
+    "TaskPart",
     "Views",
     "ViewsConfig",
     "__version__",

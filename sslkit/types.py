@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
+from torch import nn
 
 Views: TypeAlias = dict[str, torch.Tensor]
 """Named tensors with N first: what a pretext task sees of a batch of images."""
@@ -47,6 +48,23 @@ class Prediction:
     probabilities: torch.Tensor
 
 
+class TaskPart(Protocol):
+    """A pretext task that is a part of another one, with its options; the toolkit has found it."""
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls it."""
+
+    def make_task(self, backbone: nn.Module, context: TaskContext) -> Any:
+        """Return the [PretextTask][sslkit.PretextTask] on a backbone."""
+
+    def view_sizes(self, context: TaskContext) -> tuple[int, ...]:
+        """Return the sides of its views; see [view_sizes][sslkit.PretextTask.view_sizes]."""
+
+    def supports(self, backbone: nn.Module, context: TaskContext) -> str | None:
+        """Return why it cannot train a network; see [supports][sslkit.PretextTask.supports]."""
+
+
 @dataclass(frozen=True)
 class TaskContext:
     """All that a pretext task is told of its data; no label is among it.
@@ -56,12 +74,15 @@ class TaskContext:
         mean: the backbone's mean of each channel, in 0..1.
         std: the backbone's standard deviation of each channel, in 0..1.
         mask: bool (H, W), true where every image shows its subject; None where nothing is masked.
+        parts: the tasks that this one is made of, where its options have ``parts``, tables that each name a task
+            ([PluginTable][sslkit.PluginTable]); in their order.
     """
 
     image_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     mask: torch.Tensor | None = None
+    parts: tuple[TaskPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from sslkit import (
     feature_map_shape,
     hookimpl,
     normalize,
+    why_no_feature_map,
 )
 from sslkit_colorization.bins import (
     annealed_mean,
@@ -151,6 +152,11 @@ class Colorization(PretextTask[ColorizationConfig]):
                 "give a smaller one, or a larger images.size"
             )
         return (size,)
+
+    @classmethod
+    def supports(cls, config: ColorizationConfig, backbone: nn.Module, context: TaskContext) -> str | None:
+        """Return why the network gives no feature map, or None if it gives one."""
+        return why_no_feature_map(backbone, context.image_size)
 
     def fit(self, images: torch.Tensor) -> None:
         """Count the colours of the images, uint8 (M, 3, H, W), at the places and in the size of the targets."""

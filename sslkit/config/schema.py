@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -41,7 +41,11 @@ _EACH_ONCE: dict[str, JsonValue] = {"uniqueItems": True}
 
 
 class PluginTable(BaseModel):
-    """A plugin's name and, beside it, the plugin's own options."""
+    """A plugin's name and, beside it, the plugin's own options.
+
+    A pretext task whose options have ``parts: tuple[PluginTable, ...]``, or a subclass with more keys of its own, is
+    made of other tasks: the toolkit finds them and hands them over in [TaskContext][sslkit.TaskContext].
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     __pydantic_extra__: dict[str, JsonValue]
@@ -52,6 +56,13 @@ class PluginTable(BaseModel):
     def options(self) -> dict[str, Any]:
         """The plugin's own options, without its name."""
         return dict(self.__pydantic_extra__ or {})
+
+
+def parts_of(config: type[BaseModel]) -> type[PluginTable] | None:
+    """Return what the tables of ``parts`` are, among the options of a task that is made of others; None of another."""
+    field = config.model_fields.get("parts")
+    kinds = get_args(field.annotation) if field is not None else ()
+    return kinds[0] if kinds and isinstance(kinds[0], type) and issubclass(kinds[0], PluginTable) else None
 
 
 class ImagesConfig(PluginConfig):

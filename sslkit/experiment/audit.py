@@ -221,9 +221,9 @@ def _probe_tasks(study: Study, manifest: Manifest, cache: ImageCache) -> dict[st
     plugin = study.backbone.make()
     context = task_context(plugin, study.preprocessing)
     found = {}
-    for task in study.tasks:
+    for task in (part for whole in study.tasks for part in whole.with_parts()):
         network = call_with_seed(0, partial(build_network, plugin))
-        made = call_with_seed(0, partial(task.make, network, context))
+        made = call_with_seed(0, partial(task.make_task, network, context))
         call = "make_views() or probe_labels()"
         with watched(task.info.provenance, call), blame(task.info.provenance, call):
             probes = probe_pretext(made, cache.open(), manifest.groups, rows=manifest.rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,19 +12,20 @@ import numpy as np
 
 from sslkit.blame import blame
 from sslkit.checksums import SUMS
-from sslkit.config import PluginTable, RunConfig
+from sslkit.config import PluginConfig, PluginTable, RunConfig
+from sslkit.config.schema import parts_of
 from sslkit.data.manifest import Manifest, read_manifest
 from sslkit.data.preprocessing import Preprocessing
 from sslkit.data.splits import Splits, make_splits
 from sslkit.engine.heads import check_classes, grade_of
-from sslkit.engine.networks import call_with_seed
+from sslkit.engine.networks import build_network, call_with_seed
 from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.errors import ConfigError
 from sslkit.experiment.cell import FROZEN_ARMS, PRETRAINED_ARMS, CellJob
 from sslkit.experiment.features import FeaturesJob
 from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.recipe import Configured, Recipe, task_context
-from sslkit.interfaces import Dataset, DownstreamHead, Job
+from sslkit.interfaces import Backbone, Dataset, DownstreamHead, Job, PretextTask
 from sslkit.registry import Kind, Registry
 from sslkit.types import TaskContext
 
@@ -70,7 +70,7 @@ class Study:
 
     def _lacking(self, tag: str, *others: Configured) -> Configured | None:
         """Return one of backbone, pretext tasks and other plugins that does not claim what the tag says, if any."""
-        asked = (self.backbone, *self.tasks, *others)
+        asked = (self.backbone, *self.tasks_with_parts(), *others)
         return next((plugin for plugin in asked if tag not in plugin.info.cls.tags), None)
 
     def check_claims(self) -> None:
@@ -107,8 +107,8 @@ class Study:
         """Return the whole configuration as plain values, with every default and absolute paths."""
         tables = self.config.model_dump(mode="json", exclude_none=True)
         for key in ("dataset", "backbone", "head"):
-            tables[key] = _resolved_table(getattr(self, key))
-        tables["pretext"] = [_resolved_table(task) for task in self.tasks]
+            tables[key] = getattr(self, key).resolved()
+        tables["pretext"] = [task.resolved() for task in self.tasks]
         return tables
 
     def modules(self) -> list[str]:
@@ -117,15 +117,15 @@ class Study:
 
     def plugins(self) -> tuple[Configured, ...]:
         """Return all plugins that the run uses."""
-        return (self.dataset, self.backbone, *self.tasks, self.head, self.executor)
+        return (self.dataset, self.backbone, *self.tasks_with_parts(), self.head, self.executor)
+
+    def tasks_with_parts(self) -> tuple[Configured, ...]:
+        """Return the pretext tasks and, behind each, those that it is made of."""
+        return tuple(part for task in self.tasks for part in task.with_parts())
 
     def deprecations(self) -> list[str]:
         """Return a sentence on each of them that a later sslkit will set aside."""
         return [text for plugin in self.plugins() if (text := plugin.info.deprecation)]
-
-
-def _resolved_table(plugin: Configured) -> dict[str, Any]:
-    return {"name": plugin.info.name, **plugin.config.model_dump(mode="json", exclude_none=True, by_alias=True)}
 
 
 def resolve(config: RunConfig, registry: Registry) -> Study:
@@ -135,10 +135,7 @@ def resolve(config: RunConfig, registry: Registry) -> Study:
         PluginError: if a plugin or an observer is not installed.
         ConfigError: if an option is wrong, or the backbone cannot take the size of images or views.
     """
-
-    def find(kind: Kind, table: PluginTable, key: str) -> Configured:
-        return Configured(*registry.configure(kind, table.name, table.options, root=config.root, key=key))
-
+    find = partial(configure, registry, config.root)
     study = Study(
         config,
         find("dataset", config.dataset, "dataset"),
@@ -153,6 +150,34 @@ def resolve(config: RunConfig, registry: Registry) -> Study:
     _check_sizes(study)
     _check_published_weights(study)
     return study
+
+
+def configure(registry: Registry, root: Path, kind: Kind, table: PluginTable, key: str) -> Configured:
+    """Return the plugin that a table of the configuration names, and those that it is made of.
+
+    Args:
+        registry: the installed plugins.
+        root: the folder that relative paths are relative to.
+        kind: the kind of plugin.
+        table: its name and options.
+        key: the table's path in the configuration, for messages.
+
+    Raises:
+        PluginError: if a plugin is not installed.
+        ConfigError: if an option is wrong.
+    """
+    info, options = registry.configure(kind, table.name, table.options, root=root, key=key)
+    return Configured(info, options, find_parts(registry, root, options, key))
+
+
+def find_parts(registry: Registry, root: Path, options: PluginConfig, key: str) -> tuple[Configured, ...]:
+    """Return the pretext tasks that a task with such options is made of; for arguments and errors see `configure`."""
+    if parts_of(type(options)) is None:
+        return ()
+    tables: tuple[PluginTable, ...] = vars(options)["parts"]
+    return tuple(
+        configure(registry, root, "pretext-task", table, f"{key}.parts.{place}") for place, table in enumerate(tables)
+    )
 
 
 def _check_sizes(study: Study) -> None:
@@ -179,18 +204,30 @@ def _check_sizes(study: Study) -> None:
                     "make the views larger by the task's own options"
                 )
 
+        _check_network(study, task, backbone, context)
 
-def _view_sizes(task: Configured, context: TaskContext) -> list[int]:
+
+def _check_network(study: Study, task: Configured, backbone: Backbone[Any], context: TaskContext) -> None:
+    classes = {base for part in task.with_parts() for base in part.info.cls.__mro__} - {PretextTask}
+    if not any("supports" in vars(cls) for cls in classes):
+        return  # whatever there is is taken: no network needs to be built
+    network = call_with_seed(0, partial(build_network, backbone))
+    if reason := task.supports(network, context):
+        raise ConfigError(
+            f"pretext: the task {task.name!r} cannot train the backbone {study.backbone.name!r}: {reason}"
+        )
+
+
+def _view_sizes(task: Configured, context: TaskContext) -> tuple[int, ...]:
     try:
-        with blame(task.info.provenance, "view_sizes()", contract=(ValueError,)):
-            return [operator.index(side) for side in task.info.cls.view_sizes(task.config, context)]
+        return task.view_sizes(context)
     except ValueError as error:
         raise ConfigError(f"the pretext task {task.info.name!r} can make no views of these images: {error}") from error
 
 
 def _check_batch_size(study: Study) -> None:
     batch_size = study.config.pretraining.batch_size
-    for task in study.tasks:
+    for task in study.tasks_with_parts():
         if batch_size < (least := task.info.cls.min_batch_size):
             raise ConfigError(
                 f"pretraining.batch_size: the task {task.info.name!r} tells images of a batch from one another, and "

@@ -177,7 +177,7 @@ class _Pretraining:
         context = task_context(backbone, recipe.preprocessing)
 
         def make() -> PretextTask[Any]:
-            task: PretextTask[Any] = self.job.task.make(build_network(backbone), context)
+            task = self.job.task.make_task(build_network(backbone), context)
             if type(task).fit is not PretextTask.fit:
                 with blame(task.provenance, "fit()"):
                     task.fit(load_batch(self.images, evenly_drawn(self.job.rows, _MAX_FIT_IMAGES)))

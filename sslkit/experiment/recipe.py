@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import operator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from sslkit.blame import blame
 from sslkit.checksums import file_digest
@@ -23,7 +25,7 @@ from sslkit.data.cropping import circular_mask
 from sslkit.data.preprocessing import Preprocessing
 from sslkit.engine.precision import Compute
 from sslkit.experiment.run_directory import RunDirectory
-from sslkit.interfaces import Backbone
+from sslkit.interfaces import Backbone, PretextTask
 from sslkit.interfaces.plugin import PROVENANCE
 from sslkit.registry import PluginInfo
 from sslkit.types import TaskContext
@@ -36,10 +38,26 @@ _VERSIONED = ("sslkit", "torch", "torchvision", "timm", "numpy")
 
 @dataclass(frozen=True)
 class Configured:
-    """A plugin class with its options."""
+    """A plugin class with its options.
+
+    Attributes:
+        info: the class, and where it comes from.
+        config: its options.
+        parts: the pretext tasks that a pretext task is made of, where it is.
+    """
 
     info: PluginInfo
     config: PluginConfig
+    parts: tuple[Configured, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls it."""
+        return self.info.name
+
+    def with_parts(self) -> tuple[Configured, ...]:
+        """Return the plugin and all that it is made of."""
+        return (self, *(inner for part in self.parts for inner in part.with_parts()))
 
     def make(self, *arguments: Any) -> Any:
         """Construct the plugin: its configuration first, then the arguments of its kind.
@@ -52,6 +70,37 @@ class Configured:
         vars(made)[PROVENANCE] = self.info.provenance
         return made
 
+    def make_task(self, backbone: nn.Module, context: TaskContext) -> PretextTask[Any]:
+        """Construct the pretext task, with its parts."""
+        task: PretextTask[Any] = self.make(backbone, self._context(context))
+        return task
+
+    def view_sizes(self, context: TaskContext) -> tuple[int, ...]:
+        """Return the sides of the pretext task's views.
+
+        Raises:
+            ValueError: if it can make no views of such images.
+        """
+        with blame(self.info.provenance, "view_sizes()", contract=(ValueError,)):
+            return tuple(map(operator.index, self.info.cls.view_sizes(self.config, self._context(context))))
+
+    def supports(self, backbone: nn.Module, context: TaskContext) -> str | None:
+        """Return why the pretext task cannot train a network, or None if it can."""
+        with blame(self.info.provenance, "supports()"):
+            reason: str | None = self.info.cls.supports(self.config, backbone, self._context(context))
+        return reason
+
+    def _context(self, context: TaskContext) -> TaskContext:
+        return replace(context, parts=self.parts)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return its table of the configuration as plain values, with every default and absolute paths."""
+        options = self.config.model_dump(mode="json", exclude_none=True, by_alias=True)
+        if self.parts:
+            parts = zip(options["parts"], self.parts, strict=True)
+            options["parts"] = [{**own, **part.resolved()} for own, part in parts]
+        return {"name": self.name, **options}
+
     def identity(self) -> dict[str, Any]:
         """Return what a result depends on: name, version, options, and the content of files among the options."""
         files = {
@@ -61,7 +110,8 @@ class Configured:
         }
         with blame(self.info.provenance, "the writing of its options"):
             options = self.config.model_dump(mode="json", exclude=set(files))
-        return {"name": self.info.name, "version": self.info.version, "options": options, "files": files}
+        own = {"name": self.info.name, "version": self.info.version, "options": options, "files": files}
+        return {**own, "parts": [part.identity() for part in self.parts]} if self.parts else own
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sslkit.blame import blame
 from sslkit.config import RunConfig
+from sslkit.config.schema import parts_of
 from sslkit.registry import Kind, PluginInfo, Registry
 
 _TABLES: dict[str, Kind] = {"dataset": "dataset", "backbone": "backbone", "pretext": "pretext-task", "head": "head"}
@@ -24,7 +25,10 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     definitions = schema["$defs"]
     definitions.pop("PluginTable")
     for key, kind in _TABLES.items():
-        table = _table(definitions, [registry.find(kind, name) for name in registry.names(kind)])
+        plugins = [registry.find(kind, name) for name in registry.names(kind)]
+        table = _table(plugins, [_define(definitions, plugin) for plugin in plugins])
+        for plugin in plugins:
+            _define_parts(definitions, plugin, plugins)
         schema["properties"][key] = {"type": "object", **table}
         if key == "pretext":
             several = {"items": {"type": "object", **table}, "minItems": 1}
@@ -33,9 +37,14 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_without_null(schema)}
 
 
-def _table(definitions: dict[str, Any], plugins: list[PluginInfo]) -> dict[str, Any]:
-    """Return what a table must have whose key ``name`` says which plugin the other keys are options of."""
-    options = {plugin.name: {"$ref": f"#/$defs/{_define(definitions, plugin)}"} for plugin in plugins}
+def _table(plugins: list[PluginInfo], keys: list[str]) -> dict[str, Any]:
+    """Return what a table must have whose key ``name`` says which plugin the other keys are options of.
+
+    Args:
+        plugins: those that it may name.
+        keys: those of the definitions of their options.
+    """
+    options = {plugin.name: {"$ref": f"#/$defs/{key}"} for plugin, key in zip(plugins, keys, strict=True)}
     summaries = (f"{plugin.name!r}: {plugin.summary}" for plugin in plugins)
     return {
         "properties": {"name": {"enum": list(options), "description": " ".join(summaries)}},
@@ -51,7 +60,7 @@ def _table(definitions: dict[str, Any], plugins: list[PluginInfo]) -> dict[str, 
 
 def _define(definitions: dict[str, Any], plugin: PluginInfo) -> str:
     """Add the options of a plugin to the definitions; return the key that they stand under."""
-    key = f"{plugin.kind}.{plugin.name}"
+    key = _key(plugin)
     with blame(plugin.provenance, "the schema of its options"):
         own = plugin.cls.Config.model_json_schema(ref_template=f"#/$defs/{key}:{{model}}")
     nested = own.pop("$defs", {})
@@ -63,6 +72,24 @@ def _define(definitions: dict[str, Any], plugin: PluginInfo) -> str:
     own["description"] = plugin.summary
     definitions[key] = own
     return key
+
+
+def _define_parts(definitions: dict[str, Any], plugin: PluginInfo, tasks: list[PluginInfo]) -> None:
+    """Let the parts of a plugin be tables that each name a pretext task, with the keys that a part has beside."""
+    table = parts_of(plugin.cls.Config)
+    if table is None:
+        return
+    added = table.model_json_schema()["properties"]
+    keys = [f"{_key(plugin)}:part.{task.name}" for task in tasks]
+    for key, task in zip(keys, tasks, strict=True):
+        own = definitions[_key(task)]
+        definitions[key] = {**own, "properties": {**added, **own["properties"]}}
+    definitions[_key(plugin)]["properties"]["parts"]["items"] = {"type": "object", **_table(tasks, keys)}
+    definitions.pop(f"{_key(plugin)}:{table.__name__}", None)
+
+
+def _key(plugin: PluginInfo) -> str:
+    return f"{plugin.kind}.{plugin.name}"
 
 
 def _without_null(schema: Any) -> Any:

@@ -95,7 +95,7 @@ def _views_per_image(study: Study, task: Configured, recipe: Recipe) -> float:
     backbone = study.backbone.make()
     context = task_context(backbone, recipe.preprocessing)
     images = load_batch(recipe.cache.open(), _readable(recipe, 8))
-    made = call_with_seed(0, lambda: task.make(build_network(backbone), context))
+    made = call_with_seed(0, lambda: task.make_task(build_network(backbone), context))
     views = make_views(made, images, torch.Generator())
     return float(len(views["images"] if "images" in views else next(iter(views.values()))) / len(images))
 

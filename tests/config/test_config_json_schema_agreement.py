@@ -12,6 +12,7 @@ import pytest
 
 from sslkit import build_registry, parse_config
 from sslkit.errors import ConfigError, PluginError
+from sslkit.experiment.plan import configure
 from sslkit.experiment.schema import json_schema
 from sslkit.registry import Kind
 
@@ -24,13 +25,14 @@ REQUIRED: dict[str, dict[str, Any]] = {
     **{name: {"path": "a"} for name in ("image-folder", "npz", "dicom")},
     "csv": {"table": "a.csv"},
     "timm": {"model": "resnet18"},
+    "combine": {"parts": [{"name": "rotation"}, {"name": "jigsaw"}]},
 }
 
 PLAIN: list[Any] = [
     *(True, False, -1, 0, 1, 2, 3, 10**6, 10**9, -0.5, 0.25, 0.5, 1.5, 20.5),
     *("", " ", "a", "auto", "none", "1"),
     *([], [1], [0.5], [0.5, 0.5], ["a"], ["scratch"], ["scratch", "scratch"], ["train"], [[]], [{}], [True]),
-    *({}, {"a": 1}, {"name": "rotation"}),
+    *({}, {"a": 1}, {"name": "rotation"}, [{"name": "rotation"}, {"name": "jigsaw", "gap": 0.1}]),
 ]
 """A value of every type that TOML has; none is a float without a fraction, which JSON takes for a whole number."""
 
@@ -71,7 +73,7 @@ def loads(tables: Study) -> bool:
         for key, kind in KINDS.items():
             chosen = getattr(config, key)
             for table in chosen if key == "pretext" else [chosen]:
-                REGISTRY.configure(kind, table.name, table.options, root=config.root, key=key)
+                configure(REGISTRY, config.root, kind, table, key)
     except (ConfigError, PluginError):
         return False
     return True
@@ -156,3 +158,35 @@ def test_they_agree_on_a_missing_table(left_out: str) -> None:
     del tables[left_out]
     assert not VALIDATOR.is_valid(tables)
     assert not loads(tables)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {},
+        {"name": "rotatoin"},
+        {"name": 3},
+        {"name": "jigsaw", "weight": 0.0},
+        {"name": "jigsaw", "weight": "much"},
+        {"name": "jigsaw", "gap": -1.0},
+        {"name": "jigsaw", "turns": "one"},
+        {"name": "combine"},
+        {"name": "combine", "parts": [{"name": "rotation"}, {"name": "jigsaw", "gap": "none"}]},
+    ],
+    ids=repr,
+)
+def test_they_agree_on_the_parts_of_a_combination(part: dict[str, Any]) -> None:
+    good = {"name": "jigsaw", "weight": 0.5, "gap": 0.2}
+    for inner, valid in ((good, True), (part, False)):
+        tables = study(pretext={"name": "combine", "parts": [{"name": "rotation", "turns": "one"}, inner]})
+        assert VALIDATOR.is_valid(tables) == loads(tables) == valid
+
+
+def test_what_is_wrong_with_a_part_is_told_at_its_key() -> None:
+    parts = [{"name": "rotation"}, {"name": "jigsaw", "gap": "wide"}]
+    errors = list(VALIDATOR.iter_errors(study(pretext={"name": "combine", "parts": parts})))
+    assert {tuple(leaf.absolute_path) for leaf in leaves(errors)} == {("pretext", "parts", 1, "gap")}
+
+
+def leaves(errors: list[Any]) -> list[Any]:
+    return [leaf for error in errors for leaf in (leaves(error.context) if error.context else [error])]

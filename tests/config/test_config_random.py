@@ -117,7 +117,12 @@ PLUGINS = {
         "synthetic-fundus": {"patients": 24, "size": 48},
     },
     "backbone": {"timm": {"model": "test_resnet"}, "densenet121": {}},
-    "pretext": {"colorization": {}, "jigsaw": {"tile_size": 32}, "rotation": {}},
+    "pretext": {
+        "colorization": {},
+        "combine": {"parts": [{"name": "rotation"}, {"name": "jigsaw", "tile_size": 32}]},
+        "jigsaw": {"tile_size": 32},
+        "rotation": {},
+    },
     "head": {"dr-grade": {}},
 }
 KINDS: dict[str, registry.Kind] = {

@@ -153,3 +153,57 @@ def test_a_task_that_can_make_no_views_says_why_at_planning() -> None:
 
     with pytest.raises(ConfigError, match=r"^the pretext task 'rotation' can make no views .*: 32 px are too few$"):
         resolve(tiny_config(), registry)
+
+
+COMBINED = {"name": "combine", "parts": [{"name": "rotation"}, {"name": "colorization", "weight": 0.5}]}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "changes", "message"),
+    [
+        (
+            {"tags": frozenset({"compile"})},
+            {"compute": {"precision": "bf16"}},
+            r"^compute\.precision: .*'colorization'",
+        ),
+        ({"tags": frozenset({"bf16"})}, {"compute": {"compile": True}}, r"^compute\.compile: .*'colorization'"),
+        ({"min_batch_size": 13}, {}, r"^pretraining\.batch_size: the task 'colorization' .* at least 13; 12 given$"),
+    ],
+)
+def test_what_a_part_does_not_claim_is_refused_of_the_whole(
+    attributes: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    resolve(tiny_config(pretext=COMBINED, **changes), sslkit.build_registry())
+    with pytest.raises(ConfigError, match=message):
+        resolve(
+            tiny_config(pretext=COMBINED, **changes), changed_registry("pretext-task", "colorization", **attributes)
+        )
+
+
+def test_a_network_that_a_task_cannot_train_is_refused_at_planning() -> None:
+    flat = {"name": "timm", "model": "coat_lite_tiny", "options": {"img_size": 32}}
+    with pytest.raises(
+        ConfigError, match=r"^pretext: the task 'colorization' cannot train the backbone 'timm': no feat"
+    ):
+        resolve(tiny_config(backbone=flat, pretext={"name": "colorization"}), sslkit.build_registry())
+    with pytest.raises(
+        ConfigError, match=r"the task 'combine' cannot .*: its part 'colorization' cannot: no feature map"
+    ):
+        resolve(tiny_config(backbone=flat, pretext=COMBINED), sslkit.build_registry())
+    resolve(tiny_config(backbone=flat), sslkit.build_registry())
+
+
+def test_the_options_of_parts_are_written_out_and_their_versions_are_part_of_the_whole() -> None:
+    study = resolve(tiny_config(pretext=COMBINED), sslkit.build_registry())
+    (task,) = study.tasks
+    assert study.resolved()["pretext"][0]["parts"][0] == {"name": "rotation", "weight": 1.0, "turns": "all"}
+    assert sslkit.parse_config(study.resolved(), root=Path.cwd()).pretext[0].name == "combine"
+    newer = replace(task.parts[1], info=replace(task.parts[1].info, version="99"))
+    assert replace(task, parts=(task.parts[0], newer)).identity() != task.identity()
+    assert {"sslkit_combine", "sslkit_rotation", "sslkit_colorization"} <= set(study.modules())
+    assert [plugin.name for plugin in study.plugins()][2:5] == ["combine", "rotation", "colorization"]
+
+
+def test_each_part_is_probed_for_shortcuts(tmp_path: Path) -> None:
+    prepared = prepared_for(tmp_path, pretext={**COMBINED, "parts": [{"name": "rotation"}, {"name": "jigsaw"}]})
+    assert set(prepared.audit.pretext_probes) == {"rotation", "jigsaw"}

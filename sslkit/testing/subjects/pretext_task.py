@@ -11,8 +11,10 @@ import torch
 from sslkit.data.cropping import circular_mask
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.tasks import make_views, take_step
+from sslkit.experiment.plan import find_parts
 from sslkit.experiment.pretraining import VIEW_CHUNK
 from sslkit.interfaces import Backbone, PretextTask
+from sslkit.registry import build_registry
 from sslkit.testing.generators import every_generator_seeded
 from sslkit.testing.network import TinyNetwork
 from sslkit.testing.samples import sample_images
@@ -44,7 +46,8 @@ class PretextTaskSubject(Subject):
     def context(self) -> TaskContext:
         """What the task is told: images in a circular mask, as ``crop = "fundus"`` makes them."""
         mask = torch.from_numpy(circular_mask(self.image_size))
-        return TaskContext(self.image_size, Backbone.mean, Backbone.std, mask)
+        parts = find_parts(build_registry(), self.root, self.config, "options")
+        return TaskContext(self.image_size, Backbone.mean, Backbone.std, mask, parts)
 
     @property
     def batch_size(self) -> int:

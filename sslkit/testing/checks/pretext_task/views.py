@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -16,7 +17,7 @@ from sslkit.testing.generators import generator_states
 from sslkit.testing.network import TinyNetwork
 from sslkit.testing.outcome import expect, failing_as
 from sslkit.testing.subjects import PretextTaskSubject
-from sslkit.types import TaskContext, Views
+from sslkit.types import Views
 
 
 def check_views_are_pure(subject: PretextTaskSubject) -> None:
@@ -136,7 +137,7 @@ def check_mask_is_optional(subject: PretextTaskSubject) -> None:
     """
     context = subject.context
     for name, mask in (("no mask", None), ("a mask", context.mask)):
-        told = TaskContext(context.image_size, context.mean, context.std, mask)
+        told = replace(context, mask=mask)
         with failing_as(f"with {name} in its context the task fails"):
             task = subject.make(context=told)
             loss = subject.step(task, subject.views(task, subject.images())).loss
