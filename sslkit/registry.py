@@ -18,7 +18,7 @@ from sslkit.blame import Provenance, blame, watched
 from sslkit.config.base import PluginConfig
 from sslkit.config.loading import validate
 from sslkit.errors import PluginError, did_you_mean
-from sslkit.interfaces import API_VERSION, Backbone, Dataset, DownstreamHead, Executor, Plugin, PretextTask
+from sslkit.interfaces import API_VERSION, FAMILIES, Backbone, Dataset, DownstreamHead, Executor, Plugin, PretextTask
 from sslkit.interfaces.plugin import OLDEST_API_VERSION
 from sslkit.printable import shown
 
@@ -71,6 +71,17 @@ class PluginInfo:
     def summary(self) -> str:
         """The first line of the class's docstring."""
         return (inspect.getdoc(self.cls) or "").partition("\n")[0]
+
+    @property
+    def family(self) -> str:
+        """What kind of pretext task it is, one of [FAMILIES][sslkit.interfaces.FAMILIES]; of other plugins "other"."""
+        family = getattr(self.cls, "family", "other")
+        return family if family in FAMILIES else "other"
+
+    @property
+    def paper(self) -> str:
+        """The source of a pretext task's method; empty where none is stated."""
+        return str(getattr(self.cls, "paper", ""))
 
     @property
     def origin(self) -> str:

@@ -41,6 +41,7 @@ def list_plugins(as_json: bool) -> None:
                 "api_version": plugin.cls.api_version,
                 "deprecation": plugin.deprecation,
                 "summary": plugin.summary,
+                **({"family": plugin.family, "paper": plugin.paper} if plugin.kind == "pretext-task" else {}),
             }
             for plugin in registry.plugins
         ]

@@ -5,10 +5,11 @@ from sslkit.interfaces.dataset import Dataset
 from sslkit.interfaces.downstream_head import DownstreamHead
 from sslkit.interfaces.executor import NOT_RUN, Executor, Job, JobObserver, Reporter, longest_first
 from sslkit.interfaces.plugin import API_VERSION, Plugin
-from sslkit.interfaces.pretext_task import PretextTask
+from sslkit.interfaces.pretext_task import FAMILIES, PretextTask
 
 __all__ = [
     "API_VERSION",
+    "FAMILIES",
     "NOT_RUN",
     "Backbone",
     "Dataset",

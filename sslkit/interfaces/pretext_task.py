@@ -15,8 +15,18 @@ from sslkit.types import StepOutput, TaskContext, Views
 Family = Literal[
     "context", "generation", "contrast", "self-distillation", "redundancy reduction", "combination", "other"
 ]
-"""What the label is made of: parts of an image and how they lie; what is missing of it; which views are of one image;
-what a slower copy says of another view; numbers that are each to say something else; several tasks at once."""
+"""What kind of pretext task there is."""
+
+FAMILIES: dict[Family, str] = {
+    "context": "how an image, or its parts, lie",
+    "generation": "what is missing of an image",
+    "contrast": "which views are of one image, and which of others",
+    "self-distillation": "what the network itself, or a slow copy of it, says of another view",
+    "redundancy reduction": "what views of one image have in common, each number telling something else",
+    "combination": "several tasks at once",
+    "other": "something else",
+}
+"""What the tasks of each family learn, in words."""
 
 
 class PretextTask(nn.Module, Plugin[ConfigT], ABC):

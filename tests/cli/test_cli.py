@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import sslkit_tensorboard
 from sslkit.cli import main
 from sslkit.config import to_toml
 from sslkit.experiment.running import RunResult
+from sslkit.interfaces import FAMILIES
 
 
 def call(*arguments: str | Path, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -213,9 +215,24 @@ def test_plugins_are_listed_with_their_distribution(
     listed = json.loads(capsys.readouterr().out)
     names = {(plugin["kind"], plugin["name"]) for plugin in listed["plugins"] if plugin["distribution"] == "sslkit"}
     assert names == {
+        ("pretext-task", "barlow-twins"),
+        ("pretext-task", "byol"),
         ("pretext-task", "colorization"),
+        ("pretext-task", "combine"),
+        ("pretext-task", "cpc"),
+        ("pretext-task", "dino"),
+        ("pretext-task", "exemplar"),
+        ("pretext-task", "inpainting"),
         ("pretext-task", "jigsaw"),
+        ("pretext-task", "mae"),
+        ("pretext-task", "moco"),
+        ("pretext-task", "relative-patch"),
         ("pretext-task", "rotation"),
+        ("pretext-task", "rotation-invariant"),
+        ("pretext-task", "saliency"),
+        ("pretext-task", "simclr"),
+        ("pretext-task", "simsiam"),
+        ("pretext-task", "vicreg"),
         ("backbone", "densenet121"),
         ("backbone", "timm"),
         ("head", "dr-grade"),
@@ -231,6 +248,25 @@ def test_plugins_are_listed_with_their_distribution(
     assert listed["broken"] == []
     assert call("plugins", "list", monkeypatch=monkeypatch) == 0
     assert "synthetic-fundus" in capsys.readouterr().out
+
+
+def test_pretext_tasks_are_grouped_by_family_with_their_papers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("plugins", "list", "--json", monkeypatch=monkeypatch) == 0
+    tasks = [one for one in json.loads(capsys.readouterr().out)["plugins"] if one["kind"] == "pretext-task"]
+    assert all(re.search(r"\b(19|20)\d\d\b", task["paper"]) for task in tasks)
+    assert {task["family"] for task in tasks} == set(FAMILIES) - {"other"}
+    monkeypatch.setenv("COLUMNS", "200")
+    assert call("plugins", "list", monkeypatch=monkeypatch) == 0
+    family = ""
+    found = {}
+    for line in capsys.readouterr().out.splitlines():
+        if heading := re.match(r"  (\w[\w -]+): ", line):
+            family = heading[1]
+        elif row := re.match(r"      ([\w-]+)  ", line):
+            found.setdefault(row[1], family)
+    assert {task["name"]: task["family"] for task in tasks}.items() <= found.items()
 
 
 def test_observers_are_listed_with_what_they_hear_and_lack(
