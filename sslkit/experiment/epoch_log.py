@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-NO_METRICS = ("epoch", "update", "learning_rate", "seconds", "data_seconds", "untrained_spread")
+NO_METRICS = (
+    *("epoch", "update", "learning_rate", "seconds", "data_seconds", "views", "peak_memory"),
+    "untrained_spread",
+)
 """Keys of a line that are no metrics of its epoch."""
 
 

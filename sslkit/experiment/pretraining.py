@@ -30,12 +30,13 @@ from sslkit.engine.networks import (
 )
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
-from sslkit.engine.tasks import make_views, take_step
+from sslkit.engine.tasks import make_views, take_step, views_an_image
 from sslkit.engine.trainer import Schedule, check_update, train
 from sslkit.engine.weights import load_state
 from sslkit.experiment.checkpoint import read_checkpoint, write_checkpoint
 from sslkit.experiment.collapse_watch import CollapseWatch
 from sslkit.experiment.epoch_log import metrics_of
+from sslkit.experiment.memory import peak_memory
 from sslkit.experiment.recipe import Configured, Recipe, digest, task_context
 from sslkit.experiment.representation_probe import MAX_PROBE_IMAGES, evenly_drawn, probe_representation
 from sslkit.files import make_folder, write_atomically, write_json, write_json_lines
@@ -150,7 +151,7 @@ class _Pretraining:
         self.watch = CollapseWatch(self.task, self.images, job.rows, settings, self.recipe.compute)
         self.log: list[dict[str, Any]] = []
         self.epoch_metrics: dict[str, list[torch.Tensor]] = defaultdict(list)
-        self.data_seconds = 0.0
+        self.data_seconds = self.views_an_image = 0.0
         self.saved_at = self.epoch_started = time.monotonic()
         self.best_weights: dict[str, torch.Tensor] | None = None
 
@@ -214,6 +215,7 @@ class _Pretraining:
         ]
         with blame(self.task.provenance, "make_views(), whose views of one batch do not fit together"):
             views = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+        self.views_an_image = views_an_image(views, len(images))
         return {name: self.recipe.compute.send(view) for name, view in views.items()}
 
     def _after_update(self, update: int, output: StepOutput) -> None:
@@ -239,6 +241,8 @@ class _Pretraining:
         rate = self.schedule.rate(updates_done - 1)
         line: dict[str, Any] = {"epoch": epoch, "update": updates_done, "learning_rate": rate, **means}
         line |= {"seconds": round(seconds, 3), "data_seconds": round(self.data_seconds, 4)}
+        line["views"] = round(self.views_an_image * self.updates_per_epoch * self.batch_size)
+        line["peak_memory"] = peak_memory(self.recipe.compute.family)
         every = self.recipe.pretraining.probe_every
         if every and epoch % every == 0:
             line["probe_qwk"] = self._probe()

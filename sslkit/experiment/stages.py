@@ -19,7 +19,7 @@ from sslkit.data.cache import build_cache
 from sslkit.data.manifest import Manifest
 from sslkit.engine.networks import build_encoder, build_network, call_with_seed, load_batch
 from sslkit.engine.precision import Compute
-from sslkit.engine.tasks import make_views
+from sslkit.engine.tasks import make_views, views_an_image
 from sslkit.errors import DataError
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.environment import num_decoders, process_context
@@ -97,7 +97,7 @@ def _views_per_image(study: Study, task: Configured, recipe: Recipe) -> float:
     images = load_batch(recipe.cache.open(), _readable(recipe, 8))
     made = call_with_seed(0, lambda: task.make_task(build_network(backbone), context))
     views = make_views(made, images, torch.Generator())
-    return float(len(views["images"] if "images" in views else next(iter(views.values()))) / len(images))
+    return views_an_image(views, len(images))
 
 
 def time_cells(

@@ -44,7 +44,10 @@ MAIN_JOB = (
     "python3 -m venv .venv && .venv/bin/pip install --constraint constraints.txt . "
     "&& .venv/bin/sslkit run examples/dr_rotation.toml --output runs/dr"
 )
-TESTS = "python3 -m venv .venv && .venv/bin/pip install --constraint constraints.txt '.[dev,docs]' && .venv/bin/pytest -n auto"
+TESTS = (
+    "python3 -m venv .venv && .venv/bin/pip install --constraint constraints.txt '.[dev,docs]' "
+    "&& .venv/bin/pytest -n auto"
+)
 
 
 @dataclass(frozen=True)

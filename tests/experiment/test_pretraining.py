@@ -56,6 +56,8 @@ def test_a_pretraining_cut_off_and_gone_on_with_is_the_pretraining(tmp_path: Pat
     for line in (*logs[0], *logs[1]):
         line.pop("seconds")
         line.pop("data_seconds")
+        assert 2**20 < line.pop("peak_memory") < 2**40
+        assert line["views"] == 4 * 12 * per_epoch  # all turns of each image of whole batches
     assert logs[0] == logs[1]
     assert [line["epoch"] for line in logs[0]] == [1, 2, 3]
 
