@@ -12,6 +12,7 @@ import numpy as np
 
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.scoring import read_predictions
+from sslkit.experiment.sentences import BY
 from sslkit.statistics import (
     FoldPredictions,
     LabelsSaved,
@@ -75,7 +76,7 @@ def conclude(summary: Sequence[Row], rows: Sequence[Row]) -> list[dict[str, str]
 
 
 def _sentence(pretext: str, arm: str, lines: Sequence[Row], rows: Sequence[Row]) -> str:
-    subject = f"pretraining by {pretext} ({arm})" if pretext and arm != "pretrained" else f"pretraining by {pretext}"
+    subject = f"{BY}{pretext} ({arm})" if pretext and arm != "pretrained" else f"{BY}{pretext}"
     subject = subject if pretext else f"starting from {arm} weights"
     harmed = [line for line in lines if line["verdict"] == "harm"]
     helped = [line for line in lines if line["verdict"] == "benefit"]

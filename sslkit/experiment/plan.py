@@ -117,7 +117,12 @@ class Study:
 
     def plugins(self) -> tuple[Configured, ...]:
         """Return all plugins that the run uses."""
-        return (self.dataset, self.backbone, *self.tasks_with_parts(), self.head, self.executor)
+        return tuple(plugin for plugin, _ in self.plugins_with_wholes())
+
+    def plugins_with_wholes(self) -> list[tuple[Configured, Configured | None]]:
+        """Return the same, each with the pretext task of the configuration that it is a part of, if it is."""
+        tasks = [(part, None if part is task else task) for task in self.tasks for part in task.with_parts()]
+        return [(self.dataset, None), (self.backbone, None), *tasks, (self.head, None), (self.executor, None)]
 
     def tasks_with_parts(self) -> tuple[Configured, ...]:
         """Return the pretext tasks and, behind each, those that it is made of."""

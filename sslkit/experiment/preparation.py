@@ -136,11 +136,12 @@ def describe(study: Study, prepared: Prepared, compute: Compute) -> dict[str, An
         "plugins": [
             {
                 "kind": plugin.info.kind,
-                "name": plugin.info.name,
+                "name": plugin.name,
                 "distribution": plugin.info.distribution,
                 "version": plugin.info.version,
+                **({} if whole is None else {"part_of": whole.name}),
             }
-            for plugin in study.plugins()
+            for plugin, whole in study.plugins_with_wholes()
         ],
         "hardware": hardware(compute),
         "class_names": list(head.class_names),

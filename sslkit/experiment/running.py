@@ -29,6 +29,7 @@ from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.results import Row, read_results, write_results
 from sslkit.experiment.run_directory import SETTLED, RunDirectory, check_directory, locate
 from sslkit.experiment.run_lock import locked
+from sslkit.experiment.sentences import sentences
 from sslkit.files import remove_parts, write_json, write_text
 from sslkit.interfaces import NOT_RUN, Job
 from sslkit.registry import Registry
@@ -139,9 +140,9 @@ def _execute(study: Study, directory: RunDirectory, registry: Registry, observer
     write_json(successor(directory.run), about)
     seal(directory.root, SETTLED)
     relay.hooks.run_finished(directory.root, summary, rows, about)
-    sentences = [conclusion["sentence"] for conclusion in about["conclusions"]]
+    told = sentences(about["conclusions"])
     failures = [(describe_job(job), reason) for job, reason in relay.failures]
-    return RunResult(RunDirectory(directory.root), summary, sentences, about["notices"], failures)
+    return RunResult(RunDirectory(directory.root), summary, told, about["notices"], failures)
 
 
 def _write_plan(

@@ -11,6 +11,7 @@ from sslkit.report.figures import (
     Drawing,
     draw_confusion,
     draw_convergence,
+    draw_differences,
     draw_pretraining,
     draw_reliability,
     draw_scores,
@@ -18,7 +19,7 @@ from sslkit.report.figures import (
 from sslkit.report.markup import NOTHING, Markup, element, join
 from sslkit.report.page import page
 from sslkit.report.sections.audit import audit_section
-from sslkit.report.sections.opening import facts, headline, opening, title
+from sslkit.report.sections.opening import MOST_STATEMENTS, facts, headline, opening, title
 from sslkit.report.sections.pretraining import collapse_banner, kept_epochs, spread_note
 from sslkit.report.sections.provenance import data_section, provenance_section
 from sslkit.report.sections.scores import (
@@ -28,6 +29,7 @@ from sslkit.report.sections.scores import (
     referable_table,
     score_table,
 )
+from sslkit.report.sections.tasks import NUM_SHARES, compared_lines, tasks_table
 from sslkit.report.tables import Run, read_run
 from sslkit.report.text import plural, share
 
@@ -96,15 +98,33 @@ def _page(run: Run) -> tuple[str, list[Drawing]]:
 def _measured(run: Run, drawings: list[Drawing]) -> Markup:
     if not run.cells:
         return element("p", "No cell of this run has a result yet: results.csv has no rows.", class_="statement")
+    parts = [headline(run), _tasks(run, drawings)]
+    if len(run.lines) > MOST_STATEMENTS:
+        return join([*parts, element("details", element("summary", "Scores of every arm"), score_table(run))])
     drawing = draw_scores(run)
     drawings.append(drawing)
-    caption = element("figcaption", drawing.title)
-    both = (element("div", drawing.inline, class_="wide"), element("div", drawing.narrow, class_="narrow"))
     note = (
         "Large marks: means. Small dots: single cells. Bars and bands: from the lowest cell to the highest. "
         "The axis of shares is logarithmic."
     )
-    return join([headline(run), score_table(run), element("figure", caption, *both), element("p", note, class_="note")])
+    return join([*parts, score_table(run), _figure(drawing), element("p", note, class_="note")])
+
+
+def _tasks(run: Run, drawings: list[Drawing]) -> Markup:
+    lines = compared_lines(run)
+    if not lines:
+        return NOTHING
+    fractions = run.fractions[:NUM_SHARES]
+    parts = []
+    if drawing := draw_differences(run, lines, fractions):
+        drawings.append(drawing)
+        parts.append(_figure(drawing))
+    return join([*parts, tasks_table(run, lines, fractions)])
+
+
+def _figure(drawing: Drawing) -> Markup:
+    both = (element("div", drawing.inline, class_="wide"), element("div", drawing.narrow, class_="narrow"))
+    return element("figure", element("figcaption", drawing.title), *both)
 
 
 def _convergence(run: Run, drawings: list[Drawing]) -> Markup:

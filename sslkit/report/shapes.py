@@ -38,6 +38,7 @@ class _Plugin(_Shape):
     name: str
     distribution: str
     version: str
+    part_of: str | None = None
 
 
 class _Unreadable(_Shape):
@@ -60,6 +61,7 @@ class _Failure(_Shape):
 
 
 class _Conclusion(_Shape):
+    pretext: str = ""
     sentence: str
 
 

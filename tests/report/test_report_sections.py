@@ -11,11 +11,14 @@ import pytest
 
 from sslkit.errors import RunDirectoryError
 from sslkit.report import write_report
-from sslkit.report.comparison import spread
+from sslkit.report.comparison import paired_difference, spread
+from sslkit.report.figures import draw_differences
 from sslkit.report.sections.opening import facts, headline, opening
 from sslkit.report.sections.provenance import data_section, provenance_section
 from sslkit.report.sections.scores import referable_table, score_table
+from sslkit.report.sections.tasks import compared_lines, tasks_table
 from sslkit.report.tables import Line, read_run
+from sslkit.report.text import number, signed
 
 MakeRun = Callable[..., Path]
 
@@ -53,7 +56,7 @@ def test_headline_lists_the_lines_of_a_tournament(make_run: MakeRun) -> None:
         "jigsaw, frozen",
         "imagenet",
     ]
-    assert "pretext task rotation and jigsaw" in opening(run)
+    assert "pretext tasks rotation and jigsaw" in opening(run)
     assert re.findall("</span>(.*?)</th>", score_table(run)) == [line.label for line in run.lines]
 
 
@@ -154,3 +157,54 @@ def test_verdicts_lead_where_they_were_drawn(make_run: Callable[..., Path]) -> N
 
     assert f"<strong>{sentence}</strong>" in page
     assert "No significance test is drawn" not in page
+
+
+TOURNAMENT = [("rotation", "pretrained"), ("jigsaw", "pretrained"), ("jigsaw", "frozen"), ("", "scratch")]
+
+
+def test_tasks_are_compared_side_by_side_with_what_they_cost(make_run: MakeRun) -> None:
+    directory = make_run(lines=TOURNAMENT, fractions=[0.05, 0.1, 1.0], folds=2)
+    for fold, (views, memory) in enumerate([(600, 2**30), (800, 3 * 2**29)]):
+        log = directory / "pretraining" / "rotation" / str(fold) / "metrics.jsonl"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        lines = [{"epoch": e, "loss": 1.0, "seconds": 30.0, "views": views, "peak_memory": memory} for e in (1, 2)]
+        log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = read_run(directory)
+    lines = compared_lines(run)
+    assert [line.label for line in lines] == ["rotation, pretrained", "jigsaw, pretrained"]
+    table = tasks_table(run, lines, run.fractions[:2])
+    head, *rows = [
+        [re.sub("<.*?>", "", cell) for cell in re.findall("<t[hd].*?</t[hd]>", row)]
+        for row in re.findall("<tr>.*?</tr>", table)
+    ]
+    assert head == ["task", "5 %", "difference", "10 %", "difference", "views", "time", "memory"]
+    assert [row[0] for row in rows] == ["rotation", "jigsaw", "scratch"]
+    assert rows[0][-3:] == ["1,400", "1 min 0 s", "1.50 GiB"]
+    assert rows[2][-3:] == ["", "", ""]
+    mean = number(spread(run, lines[0], 0.05).mean)
+    difference = signed(paired_difference(run, lines[0], 0.05).mean)
+    assert rows[0][1] == mean
+    assert rows[0][2].startswith(difference)
+
+
+def test_one_task_is_no_tournament(make_run: MakeRun) -> None:
+    one = read_run(make_run(lines=[("rotation", "pretrained"), ("rotation", "frozen"), ("", "scratch")], folds=2))
+    assert compared_lines(one) == []
+
+
+def test_the_differences_of_tasks_are_drawn_and_told(make_run: MakeRun) -> None:
+    run = read_run(make_run(lines=TOURNAMENT, fractions=[0.05, 0.1], folds=2))
+    drawing = draw_differences(run, compared_lines(run), run.fractions)
+    assert drawing is not None
+    assert drawing.standalone.count("5 % of the labels") == 1
+    assert "rotation, pretrained: " in drawing.description
+    assert draw_differences(read_run(make_run(lines=TOURNAMENT[:2], folds=2)), compared_lines(run), [0.05]) is None
+
+
+def test_the_parts_of_a_task_are_not_told_as_tasks(make_run: MakeRun) -> None:
+    directory = make_run(folds=2)
+    info = json.loads((directory / "run.json").read_text())
+    own = {"kind": "pretext-task", "distribution": "sslkit", "version": "1"}
+    info["plugins"] = [{**own, "name": "combine"}, {**own, "name": "jigsaw", "part_of": "combine"}]
+    (directory / "run.json").write_text(json.dumps(info))
+    assert "Measured with pretext task combine." in opening(read_run(directory))

@@ -3,7 +3,16 @@
 from sslkit.report.figures.canvas import Drawing
 from sslkit.report.figures.confusion import draw_confusion
 from sslkit.report.figures.curves import draw_convergence, draw_pretraining
+from sslkit.report.figures.differences import draw_differences
 from sslkit.report.figures.reliability import draw_reliability
 from sslkit.report.figures.scores import draw_scores
 
-__all__ = ["Drawing", "draw_confusion", "draw_convergence", "draw_pretraining", "draw_reliability", "draw_scores"]
+__all__ = [
+    "Drawing",
+    "draw_confusion",
+    "draw_convergence",
+    "draw_differences",
+    "draw_pretraining",
+    "draw_reliability",
+    "draw_scores",
+]

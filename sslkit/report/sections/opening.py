@@ -6,11 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from sslkit.experiment.sentences import sentences, together
 from sslkit.report.comparison import SCRATCH, paired_difference, select, spread
 from sslkit.report.markup import Markup, element, join
 from sslkit.report.sections.pretraining import collapse_banner
 from sslkit.report.tables import Line, Run
 from sslkit.report.text import count, duration, metric_name, moment, number, plural, share, signed
+
+MOST_STATEMENTS = 5
+"""Lines that plain sentences are made of; more are better read in a table."""
 
 
 def title(run: Run) -> str:
@@ -59,8 +63,8 @@ def headline(run: Run) -> Markup:
         else "One fold was tested: how much another would differ is not known."
     )
     verdicts = [
-        element("p", element("strong", item["sentence"]), class_="statement")
-        for item in run.info.get("conclusions", [])
+        element("p", element("strong", sentence), class_="statement")
+        for sentence in sentences(run.info.get("conclusions", []))
     ]
     basis = (
         "A benefit or a harm is claimed where the corrected resampled t over folds (Nadeau and Bengio 2003), adjusted "
@@ -68,7 +72,7 @@ def headline(run: Run) -> Markup:
         if verdicts
         else "These numbers describe this run. No significance test is drawn from them."
     )
-    statements = [_statement(run, fraction) for fraction in ends]
+    statements = [_statement(run, fraction) for fraction in ends] if len(run.lines) <= MOST_STATEMENTS else []
     flags = [collapse_banner(run, task) for task in dict.fromkeys(line.pretext for line in run.lines if line.pretext)]
     return join([*verdicts, *flags, *statements, element("p", f"{basis} {caution}", class_="note")])
 
@@ -78,10 +82,10 @@ def _description(run: Run) -> str:
     kinds: dict[str, list[str]] = {}
     for plugin in run.info.get("plugins", []):
         kind = str(plugin.get("kind", "")).replace("_", "-").split("-")[0]
-        if kind in ("pretext", "backbone", "head", "downstream", "dataset", "data"):
+        if kind in ("pretext", "backbone", "head", "downstream", "dataset", "data") and "part_of" not in plugin:
             kinds.setdefault(words.get(kind, kind), []).append(str(plugin.get("name", "")))
     question = "What is pretraining worth here, in labels?"
-    parts = [f"{kind} {' and '.join(names)}" for kind, names in kinds.items()]
+    parts = [f"{kind}{'s' if len(names) > 1 else ''} {together(names)}" for kind, names in kinds.items()]
     return f"{question} Measured with {', '.join(parts)}." if parts else question
 
 

@@ -16,12 +16,12 @@ def scroll(*children: object, label: str) -> Markup:
     return element("div", *children, class_="scroll", role="region", aria_label=label, tabindex="0")
 
 
-def line_name(run: Run, line: Line) -> Markup:
-    """Return a line's label behind a sample of its colour."""
+def line_name(run: Run, line: Line, label: str | None = None) -> Markup:
+    """Return a line's label, or another one for it, behind a sample of its colour."""
     style = line_styles(run.lines)[line]
     dashed = "swatch" if style.dash == "solid" else "swatch dashed"
     sample = element("span", class_=dashed, style=f"color: {VARIABLES[style.colour]}", aria_hidden="true")
-    return join([sample, line.label])
+    return join([sample, label or line.label])
 
 
 def legend(run: Run) -> Markup:
