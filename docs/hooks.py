@@ -1,7 +1,7 @@
 """Renders the references of configuration and command line from the code, so that they cannot drift from it.
 
 mkdocs calls ``on_page_markdown`` for each page; a page asks for a reference by a comment on a line of its own:
-``<!-- reference: table pretraining -->``, ``<!-- reference: plugins dataset -->``,
+``<!-- reference: table pretraining -->``, ``<!-- reference: plugins dataset -->``, ``<!-- reference: families -->``,
 ``<!-- reference: checks dataset -->``, ``<!-- reference: hooks -->`` or ``<!-- reference: commands -->``.
 """
 
@@ -18,9 +18,10 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from sslkit import build_registry, hookspecs
+from sslkit import ViewsConfig, build_registry, hookspecs
 from sslkit.cli import cli
 from sslkit.config import PluginConfig, RunConfig
+from sslkit.interfaces import FAMILIES
 from sslkit.registry import KINDS, PluginInfo, Registry
 from sslkit.testing import CHECKS, Check
 
@@ -44,19 +45,22 @@ def render(what: str, name: str = "") -> str:
     """Return one reference as Markdown.
 
     Args:
-        what: ``"table"``, ``"plugins"``, ``"checks"``, ``"hooks"`` or ``"commands"``.
-        name: for a table its key in the configuration (``"run"``: the keys above all tables); for plugins their kind;
-            for checks the kind of plugin, or ``"every-kind"``.
+        what: ``"table"``, ``"plugins"``, ``"families"``, ``"checks"``, ``"hooks"`` or ``"commands"``.
+        name: for a table its key in the configuration (``"run"``: the keys above all tables; ``"views"``: those of the
+            random views that several pretext tasks have); for plugins their kind; for checks the kind of plugin, or
+            ``"every-kind"``.
 
     Raises:
         ValueError: if there is no such reference.
     """
-    tables: dict[str, type[BaseModel]] = {"run": RunConfig, **toolkit_tables()}
+    tables: dict[str, type[BaseModel]] = {"run": RunConfig, "views": ViewsConfig, **toolkit_tables()}
     match what:
         case "table" if name in tables:
             return _table_of(tables[name])
         case "plugins" if name in KINDS:
             return "\n\n".join(_plugin(plugin) for plugin in own_plugins() if plugin.kind == name)
+        case "families" if not name:
+            return families()
         case "checks" if name in ("every-kind", *CHECKS):
             return "\n\n".join(_check(check, name) for check in checks_of(name))
         case "hooks":
@@ -165,13 +169,29 @@ def _table_of(model: type[BaseModel]) -> str:
         if not meaning:
             raise ValueError(f"nothing says what {key!r} of {model.__name__} means; describe the field")
         default = "*required*" if key in required else _literal(field.get("default"))
+        if "$ref" in field:
+            default = "its own"
         cells = (f"`{key}`", _accepted(field), default, meaning)
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(rows) if len(rows) > 2 else "It has no options."
 
 
+def families() -> str:
+    """Return the pretext tasks of the toolkit by family, a table each, with their papers."""
+    tasks = [plugin for plugin in own_plugins() if plugin.kind == "pretext-task"]
+    parts = []
+    for family, learnt in FAMILIES.items():
+        if own := [task for task in tasks if task.family == family]:
+            rows = [f"| [`{task.name}`]({task.name}.md) | {task.summary} | {task.paper} |" for task in own]
+            table = "\n".join(["| task | what it is | source |", "|---|---|---|", *rows])
+            parts.append(f"### {family.capitalize()}: {learnt}\n\n{table}")
+    return "\n\n".join(parts)
+
+
 def _accepted(field: Mapping[str, Any]) -> str:
     """Return in words what a field of a JSON schema accepts."""
+    if "$ref" in field:
+        return "table"
     if "anyOf" in field:
         return " or ".join(_accepted(option) for option in field["anyOf"] if option.get("type") != "null")
     if "enum" in field or "const" in field:
