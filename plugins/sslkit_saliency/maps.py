@@ -107,10 +107,13 @@ def _binomial_sum(x: torch.Tensor) -> torch.Tensor:
 
 def _box_mean(lab: torch.Tensor, mask: torch.Tensor, side: int) -> torch.Tensor:
     """Return the mean over the square about each pixel, of an odd side, of what is inside the mask and the image."""
-    return _box_sum(lab * mask, side) / _box_sum(mask[None, None].float(), side).clamp(min=1e-6)
+    return _box_sum(lab * mask, side) / _box_sum(mask[None, None].float(), side).clamp(min=1)
 
 
 def _box_sum(x: torch.Tensor, side: int) -> torch.Tensor:
-    reach = side // 2
-    x = F.avg_pool2d(x, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
-    return F.avg_pool2d(x, (1, 2 * reach + 1), stride=1, padding=(0, reach))
+    """Sum over squares of any size in the time of two running sums, in float64, where their difference stays exact."""
+    reach, (height, width) = side // 2, x.shape[2:]
+    running = F.pad(x.double(), (0, 0, reach + 1, reach)).cumsum(dim=2)
+    x = running[:, :, -height:] - running[:, :, :height]
+    running = F.pad(x, (reach + 1, reach)).cumsum(dim=3)
+    return (running[:, :, :, -width:] - running[:, :, :, :width]).float()
