@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sslkit.engine.momentum import follow, momentum_copy, rising_momentum
     from sslkit.engine.networks import representation
     from sslkit.engine.projection import make_projector
+    from sslkit.engine.tokens import TokenBackbone, token_backbone
     from sslkit.engine.weights import load_timm_weights, load_weights
     from sslkit.files import open_file, read_file
     from sslkit.hookspecs import hookimpl
@@ -60,6 +61,7 @@ _HOMES = {
     "sslkit.engine.momentum": ("follow", "momentum_copy", "rising_momentum"),
     "sslkit.engine.networks": ("representation",),
     "sslkit.engine.projection": ("make_projector",),
+    "sslkit.engine.tokens": ("TokenBackbone", "token_backbone"),
     "sslkit.engine.weights": ("load_timm_weights", "load_weights"),
     "sslkit.files": ("open_file", "read_file"),
     "sslkit.hookspecs": ("hookimpl",),
@@ -109,6 +111,7 @@ __all__ = [
     "StepOutput",
     "TaskContext",
     "TaskPart",
+    "TokenBackbone",
     "Views",
     "ViewsConfig",
     "__version__",
@@ -144,6 +147,7 @@ __all__ = [
     "run",
     "shown",
     "stops_held",
+    "token_backbone",
     "why_no_feature_map",
     "write_report",
 ]
