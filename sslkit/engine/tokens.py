@@ -103,7 +103,7 @@ class _TimmTokens:
 
 
 def _is_plain_vit(network: nn.Module) -> bool:
-    from timm.layers import PatchEmbed
+    from timm.layers.patch_embed import PatchEmbed
     from timm.models.vision_transformer import VisionTransformer
 
     if not isinstance(network, VisionTransformer) or network.pos_embed is None:

@@ -135,8 +135,8 @@ def test_a_network_with_these_methods_is_taken_itself() -> None:
     [
         ("resnet10t", {}),
         ("densenet121", {}),
-        ("test_convnext", {}),
-        ("test_vit_relpos", {"img_size": 64}),
+        ("convnext_atto", {}),
+        ("vit_relpos_small_patch16_224", {"img_size": 64, "depth": 1}),
         ("beit_base_patch16_224", {"img_size": 64, "depth": 1}),
         ("swin_tiny_patch4_window7_224", {"img_size": 56, "embed_dim": 16, "depths": (1, 1), "num_heads": (1, 2)}),
         ("vit_tiny_r_s16_p8_224", {"img_size": 64, "depth": 1}),  # a token is made by a small ResNet
