@@ -2,8 +2,8 @@
 
 He, Chen, Xie, Li, Dollár and Girshick, "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, arXiv 2111.06377.
 A vision transformer encodes the few patches of an image that it is shown; a small transformer is told the places of the
-others and predicts their pixels. The loss is the squared error of these, each patch brought to mean 0 and standard
-deviation 1.
+others and predicts their pixels. The loss is the squared error of these, each channel of a patch brought to mean 0 and
+standard deviation 1.
 
 Other networks cannot leave patches out. They are trained as in Xie, Zhang, Cao, Lin, Bao, Yao, Dai and Hu, "SimMIM: a
 Simple Framework for Masked Image Modeling", CVPR 2022, arXiv 2111.09886: the hidden patches have one learned colour,
@@ -16,6 +16,8 @@ Deviations from the papers:
   shown them; of patches at its rim, only pixels inside count.
 - The encoder has its own positions, learned in most of timm's networks; MAE's are fixed. The decoder's are fixed.
 - The decoder is smaller: 2 blocks of width 256 in place of 8 of 512, since encoders here are.
+- Each channel of a patch is normalised by itself, not all together. In photographs of one hue, as of the retina, the
+  difference between the channels is nearly all that a patch's three have in variance, and is the same everywhere.
 - One grey level squared is added to a patch's variance, in place of 1e-6, so that noise is not made a target.
 - SimMIM's token replaces a patch's embedding; a convolutional network has none, so that here it is a colour. Errors are
   squared, and patches normalised, as MAE's are; SimMIM has absolute errors of plain pixels. Patches are smaller in
@@ -46,7 +48,7 @@ from sslkit import (
     why_no_feature_map,
 )
 from sslkit_mae.decoders import MapDecoder, TokenDecoder, at_places
-from sslkit_mae.loss import normalized_patches, reconstruction_loss, target_variance
+from sslkit_mae.loss import normalized_patches, reconstruction_loss, restored_patches, target_variance
 from sslkit_mae.patches import default_patch, num_hidden, patchify, shown_pixels, unpatchify
 
 __all__ = ["Mae", "MaeConfig", "normalized_patches", "patchify", "reconstruct", "reconstruction_loss", "unpatchify"]
@@ -65,7 +67,8 @@ class MaeConfig(PluginConfig):
             other networks, as in SimMIM.
         patch: side in pixels of the patches that are hidden from networks other than vision transformers, which have
             their own. Not set: the power of two nearest to a seventh of the image's side: 32 at 224, 8 at 64.
-        normalize_patches: predict pixels relative to the mean and standard deviation of their patch, not plain ones.
+        normalize_patches: predict pixels relative to the mean and standard deviation of a channel of their patch, not
+            plain ones.
         decoder_width: of the tokens of a vision transformer's decoder; a multiple of 32. Other networks have a linear
             layer.
         decoder_depth: blocks of a vision transformer's decoder. In the paper (table 1a) fine-tuning is as good with one
@@ -84,7 +87,7 @@ class Mae(PretextTask[MaeConfig]):
 
     Views: ``images``, uint8 (N, 3, H, W), whole; ``seen`` and ``hidden``, int64 (N, V) and (N, M), the numbers of the
     patches that are shown and hidden, counted row by row, in ascending order. Metrics: ``explained``, the share of the
-    hidden pixels' variance that the prediction accounts for: 1 is perfect, and 0 what one grey for all would have.
+    hidden pixels' variance that the prediction accounts for: 1 is perfect, and 0 what one colour for all would have.
 
     There is nothing for the audit to probe, so that ``probe_labels`` is left as it is: a view has no one answer.
 
@@ -223,17 +226,15 @@ def reconstruct(task: Mae, views: Views) -> torch.Tensor:
     patches = patchify(images.float(), task.patch)
     predicted = task.predict(views)
     if task.config.normalize_patches:
-        weights = task.shown[hidden].float().repeat(1, 1, 3)
-        true, count = at_places(patches, hidden), weights.sum(dim=2, keepdim=True)
-        mean = (weights * true).sum(dim=2, keepdim=True) / count
-        variance = (weights * (true - mean).square()).sum(dim=2, keepdim=True) / count
-        predicted = predicted * (variance + 1).sqrt() + mean
+        predicted = restored_patches(predicted, at_places(patches, hidden), task.shown[hidden])
     else:
         scale, shift = (
             torch.tensor(values, device=images.device).repeat_interleave(task.patch**2) * 255
             for values in (task.context.std, task.context.mean)
         )
         predicted = predicted * scale + shift
+    shown = task.shown[hidden].repeat(1, 1, 3)
+    predicted = torch.where(shown, predicted, at_places(patches, hidden))
     places = hidden.unsqueeze(2).expand_as(predicted)
     filled = unpatchify(patches.scatter(1, places, predicted), task.context.image_size)
     return filled.round().clamp(0, 255).to(torch.uint8)

@@ -6,10 +6,9 @@ import torch
 
 
 def normalized_patches(patches: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
-    """Bring the pixels of each patch to mean 0 and standard deviation 1 (He et al. 2021, section 3).
+    """Bring each channel of each patch to mean 0 and standard deviation 1 (after He et al. 2021, section 3).
 
-    All channels are taken together, as the paper's authors do; only pixels that show the subject count, and others come
-    to be zero.
+    Only pixels that show the subject count; others come to be zero.
 
     Args:
         patches: grey levels 0..255, float (N, T, C * P).
@@ -24,12 +23,41 @@ def normalized_patches(patches: torch.Tensor, shown: torch.Tensor) -> torch.Tens
         >>> normalized_patches(torch.tensor([[[10.0, 210.0, 255.0]]]), shown).round(decimals=3).tolist()
         [[[-1.0, 1.0, 0.0]]]
     """
-    weights = _of_channels(shown, patches)
-    count = weights.sum(dim=2, keepdim=True).clamp(min=1)
-    mean = (weights * patches).sum(dim=2, keepdim=True) / count
-    centred = weights * (patches - mean)
-    variance = centred.square().sum(dim=2, keepdim=True) / count
-    return centred * (variance + 1).rsqrt()
+    mean, variance = patch_statistics(patches, shown)
+    channels, weights = _by_channel(patches, shown)
+    return (weights * (channels - mean) * (variance + 1).rsqrt()).flatten(2)
+
+
+def restored_patches(normalized: torch.Tensor, patches: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+    """Undo [normalized_patches][sslkit_mae.loss.normalized_patches] with the means and variances of some patches.
+
+    Args:
+        normalized: float (N, T, C * P).
+        patches: those that mean and variance are taken from, grey levels 0..255, float (N, T, C * P).
+        shown: bool (N, T, P).
+
+    Returns:
+        Grey levels, float (N, T, C * P).
+    """
+    mean, variance = patch_statistics(patches, shown)
+    channels, _ = _by_channel(normalized, shown)
+    return (channels * (variance + 1).sqrt() + mean).flatten(2)
+
+
+def patch_statistics(patches: torch.Tensor, shown: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and variance of each channel of each patch over the pixels that show the subject.
+
+    Args:
+        patches: float (N, T, C * P).
+        shown: bool (N, T, P).
+
+    Returns:
+        Two tensors, float (N, T, C, 1); zero where no pixel counts.
+    """
+    channels, weights = _by_channel(patches, shown)
+    count = weights.sum(dim=3, keepdim=True).clamp(min=1)
+    mean = (weights * channels).sum(dim=3, keepdim=True) / count
+    return mean, (weights * (channels - mean).square()).sum(dim=3, keepdim=True) / count
 
 
 def reconstruction_loss(predicted: torch.Tensor, targets: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
@@ -48,12 +76,12 @@ def reconstruction_loss(predicted: torch.Tensor, targets: torch.Tensor, shown: t
         >>> reconstruction_loss(torch.tensor([[[3.0, 9.0]]]), torch.tensor([[[1.0, 0.0]]]), shown)
         tensor(4.)
     """
-    weights = _of_channels(shown, predicted)
-    return (weights * (predicted - targets).square()).sum() / weights.sum()
+    errors, weights = _by_channel(predicted - targets, shown)
+    return (weights * errors.square()).sum() / (weights.sum() * errors.shape[2])
 
 
 def target_variance(targets: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
-    """Return the variance of all targets that count, about the mean of each: the loss of the best constant guess.
+    """Return the variance of all targets that count, each channel about its mean: the loss of the best one colour.
 
     Args:
         targets: float32 (N, M, C * P).
@@ -62,11 +90,11 @@ def target_variance(targets: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
     Returns:
         0-d float32.
     """
-    weights = _of_channels(shown, targets)
-    mean = (weights * targets).sum() / weights.sum()
-    return (weights * (targets - mean).square()).sum() / weights.sum()
+    channels, weights = _by_channel(targets, shown)
+    mean = (weights * channels).sum(dim=(0, 1, 3), keepdim=True) / weights.sum()
+    return (weights * (channels - mean).square()).sum() / (weights.sum() * channels.shape[2])
 
 
-def _of_channels(shown: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
-    """Return weights of pixels, bool (N, T, P), for all channels of patches (N, T, C * P)."""
-    return shown.to(patches.dtype).repeat(1, 1, patches.shape[2] // shown.shape[2])
+def _by_channel(patches: torch.Tensor, shown: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return patches (N, T, C * P) as (N, T, C, P), and the weights of their pixels, (N, T, 1, P)."""
+    return patches.reshape(*shown.shape[:2], -1, shown.shape[2]), shown.unsqueeze(2).to(patches.dtype)

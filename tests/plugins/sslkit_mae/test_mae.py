@@ -164,8 +164,8 @@ def naive_loss(predicted, images, hidden, mask, patch, normalized):
     ):
         for number, guess in zip(numbers, guesses, strict=True):
             row, column = divmod(number, side)
-            of_image, of_guess = [], []
             for channel in range(3):
+                of_image, of_guess = [], []
                 for y in range(patch):
                     for x in range(patch):
                         v, u = row * patch + y, column * patch + x
@@ -173,10 +173,10 @@ def naive_loss(predicted, images, hidden, mask, patch, normalized):
                             value = image[channel, v, u]
                             of_image.append(value if normalized else (value / 255 - MEAN[channel]) / STD[channel])
                             of_guess.append(guess[channel * patch**2 + y * patch + x])
-            true = np.array(of_image)
-            if normalized:
-                true = (true - true.mean()) / math.sqrt(true.var() + 1)
-            errors.extend((true - np.array(of_guess)) ** 2)
+                true = np.array(of_image)
+                if normalized:
+                    true = (true - true.mean()) / math.sqrt(true.var() + 1)
+                errors.extend((true - np.array(of_guess)) ** 2)
     return float(np.mean(errors))
 
 
@@ -202,11 +202,11 @@ class TestLoss:
         normalized = normalized_patches(values, shown)
         parts = (values.view(-1, 3, pixels), shown.view(-1, pixels), normalized.view(-1, 3, pixels))
         for value, count, result in zip(*parts, strict=True):
-            of_image = value[:, count].double()
             assert (result[:, ~count] == 0).all()
-            if count.any():
-                expected = (of_image - of_image.mean()) / math.sqrt(of_image.var(correction=0) + 1)
-                torch.testing.assert_close(result[:, count].double(), expected, atol=1e-4, rtol=1e-4)
+            for channel in range(3 if count.any() else 0):
+                of_channel = value[channel, count].double()
+                expected = (of_channel - of_channel.mean()) / math.sqrt(of_channel.var(correction=0) + 1)
+                torch.testing.assert_close(result[channel, count].double(), expected, atol=1e-4, rtol=1e-4)
 
     def test_pixels_that_do_not_count_are_left_out(self):
         shown = torch.tensor([[[True, False]]])
@@ -265,13 +265,15 @@ class TestLoss:
         assert mae.mask_colour.grad.abs().sum() > 0
 
     @BOTH
-    def test_explained_is_1_for_the_truth_and_0_for_one_grey(self, network, monkeypatch):
+    def test_explained_is_1_for_the_truth_and_0_for_one_colour(self, network, monkeypatch):
         mae = task(network, normalize_patches=False)
         made = mae.make_views(photographs(2), seeded())
         truth, _ = mae.targets(made)
         monkeypatch.setattr(mae, "predict", lambda _: truth.requires_grad_())
         assert mae(made).metrics["explained"].item() == pytest.approx(1)
-        monkeypatch.setattr(mae, "predict", lambda _: truth.detach().mean().expand_as(truth))
+        of_channel = truth.detach().unflatten(2, (3, -1)).mean(dim=(0, 1, 3))
+        colour = of_channel.repeat_interleave(mae.patch**2).expand(1, truth.shape[1], -1).requires_grad_()
+        monkeypatch.setattr(mae, "predict", lambda _: colour.expand(2, -1, -1))
         assert mae(made).metrics["explained"].item() == pytest.approx(0, abs=1e-6)
 
     @pytest.mark.parametrize("normalized", [True, False])
@@ -283,6 +285,7 @@ class TestLoss:
         for image in range(2):
             seen = made["seen"][image]
             assert torch.equal(filled[image, seen], patchify(images, mae.patch)[image, seen])
+        assert (reconstruct(mae, made)[:, :, ~mae.context.mask] == 0).all()
         truth, _ = mae.targets(made)
         monkeypatch.setattr(mae, "predict", lambda _: truth)
         restored = reconstruct(mae, made)
