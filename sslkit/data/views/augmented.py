@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn import functional as F
 
 from sslkit.data.views import colour, windows
 from sslkit.data.views.blur import blur
 from sslkit.data.views.options import ViewsConfig
+from sslkit.data.views.surround import fill_surround
 
 _BLUR_DRAWS = 2
 _LEAST_SIGMA = 0.1
@@ -29,8 +32,8 @@ def augmented_views(
 
     Every view is as large a part of the image as drawn, turned, mirrored, changed in colour, and blurred; each of these
     can be switched off. Where images have a circular mask, a view shows a smaller circle within it, and is black
-    outside the same circle: nothing of a border tells where it lay. As many numbers are drawn whatever is switched on,
-    so that one option does not change what another draws.
+    outside the same circle: nothing of a border tells where it lay, and nothing of the surround is mixed into it. As
+    many numbers are drawn whatever is switched on, so that one option does not change what another draws.
 
     Args:
         images: uint8 (N, 3, H, W), square; not changed.
@@ -49,7 +52,8 @@ def augmented_views(
         >>> augmented_views(images, torch.Generator(), ViewsConfig(), None).shape
         torch.Size([8, 3, 32, 32])
     """
-    size = images.shape[2] if size is None else size
+    side = images.shape[2]
+    size = side if size is None else size
     area = (config.min_area, 1.0) if area is None else area
     numbers = torch.rand(
         len(images) * num_views, windows.NUM_DRAWS + colour.NUM_DRAWS + _BLUR_DRAWS, generator=generator
@@ -57,11 +61,18 @@ def augmented_views(
     of_window, of_colour, of_blur = torch.split(numbers, [windows.NUM_DRAWS, colour.NUM_DRAWS, _BLUR_DRAWS], dim=1)
     radius = None if mask is None else windows.disc_radius(mask)
     shown = _shown(mask, size)
-    views = images.contiguous().float().repeat_interleave(num_views, dim=0)
-    if area != (1.0, 1.0) or config.flips or config.turns != "none" or size != images.shape[2]:
-        views = windows.look_through(
-            views, windows.draw_windows(of_window, area, flips=config.flips, turns=config.turns, radius=radius), size
-        )
+    resampled = area != (1.0, 1.0) or config.flips or config.turns != "none" or size != side
+    if mask is not None and (resampled or config.blurred):
+        images = fill_surround(images, mask)
+    views = images.contiguous().float()
+    if resampled:
+        drawn = windows.draw_windows(of_window, area, flips=config.flips, turns=config.turns, radius=radius)
+        # Where pixels of a view lie further apart than those of the image, each is the mean of several.
+        finer = max(1, round(math.sqrt(area[1]) * side / size))
+        views = windows.look_through(views, drawn, finer * size)
+        views = F.avg_pool2d(views, finer) if finer > 1 else views
+    else:
+        views = views.repeat_interleave(num_views, dim=0)
     if config.recoloured or config.grey:
         maps = colour.draw_colour_maps(of_colour, config, colour.mean_brightness(views, shown))
         views = colour.recolour(views, *maps)
@@ -77,7 +88,7 @@ def augmented_views(
 
 
 def _shown(mask: torch.Tensor | None, size: int) -> torch.Tensor | None:
-    """Return the mask in the size of a view: where the whole of a pixel shows the subject."""
+    """Return the mask in the size of a view: where most of a pixel shows the subject."""
     if mask is None or len(mask) == size:
         return mask
     outside = F.interpolate((~mask)[None, None].float(), (size, size), mode="bilinear", antialias=True)
