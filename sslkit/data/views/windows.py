@@ -54,9 +54,10 @@ def draw_windows(
     smallest, largest = area
     share = smallest + (largest - smallest) * size
     if radius is None:
-        stretch = _WIDEST ** (ratio - 0.5)
-        width = (share.sqrt() * stretch).clamp(max=1)
-        height = (share / width).clamp(max=1)
+        width = share.sqrt() * _WIDEST ** (ratio - 0.5)
+        # Neither side leaves the image, and the share stays what was drawn: nearly the whole is nearly square.
+        width = torch.minimum(torch.maximum(width, share), torch.ones_like(width))
+        height = share / width
         centre = torch.stack([(1 - width) * (2 * across - 1), (1 - height) * (2 * down - 1)], dim=1)
     else:
         width = height = share.sqrt()
@@ -75,14 +76,30 @@ def look_through(images: torch.Tensor, windows: torch.Tensor, size: int) -> torc
 
     Args:
         images: float (N, C, H, W).
-        windows: float (N, 2, 3), from [draw_windows][sslkit.data.views.windows.draw_windows].
+        windows: float (V N, 2, 3), from [draw_windows][sslkit.data.views.windows.draw_windows]; row V i + v is of
+            image i.
         size: side of what is returned, in pixels.
 
     Returns:
-        float (N, C, size, size).
+        float (V N, C, size, size).
     """
-    places = F.affine_grid(windows, [len(images), images.shape[1], size, size], align_corners=False)
-    return F.grid_sample(images, places, mode="bilinear", padding_mode="border", align_corners=False)
+    num_images, channels = images.shape[:2]
+    num_views = len(windows) // num_images
+    places = _places(windows, size).reshape(num_images, num_views * size, size, 2)
+    # All views of an image in one call, below each other: the image is not copied.
+    seen = F.grid_sample(images, places, mode="bilinear", padding_mode="border", align_corners=False)
+    return seen.view(num_images, channels, num_views, size, size).transpose(1, 2).reshape(-1, channels, size, size)
+
+
+def _places(windows: torch.Tensor, size: int) -> torch.Tensor:
+    """Return where the pixels of views come from: x and y in the image, float (N, size, size, 2).
+
+    It is what torch's affine_grid gives, many times as fast: along a row and along a column, places add up.
+    """
+    centres = (2 * torch.arange(size) + 1) / size - 1
+    along_row = windows[:, :, 0, None] * centres
+    along_column = windows[:, :, 1, None] * centres + windows[:, :, 2, None]
+    return along_row.transpose(1, 2).unsqueeze(1) + along_column.transpose(1, 2).unsqueeze(2)
 
 
 def _turned(draws: torch.Tensor, turns: Turns, *, any_angle: bool) -> torch.Tensor:
