@@ -16,7 +16,8 @@ def blur(images: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
         sigmas: float (N,), standard deviations in pixels, above 0.
 
     Returns:
-        float (N, C, H, W); beyond the border, the outermost pixels are repeated.
+        float (N, C, H, W). Beyond the border, the outermost pixels are repeated; a kernel ends at three standard
+        deviations.
 
     Example:
         >>> image = torch.zeros(1, 1, 3, 3)
@@ -27,7 +28,9 @@ def blur(images: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
     num_images, channels, height, width = images.shape
     radius = min(math.ceil(3 * sigmas.max().item()), height - 1, width - 1)
     offsets = torch.arange(-radius, radius + 1)
-    kernels = (-0.5 * (offsets / sigmas.unsqueeze(1)) ** 2).exp()
+    # Each kernel ends at its own three standard deviations: no image depends on the others' blur.
+    within = offsets.abs() <= (3 * sigmas).ceil().unsqueeze(1)
+    kernels = (-0.5 * (offsets / sigmas.unsqueeze(1)) ** 2).exp() * within
     kernels = (kernels / kernels.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
     planes = F.pad(images, (radius, radius, radius, radius), mode="replicate").view(1, -1, *_padded(images, radius))
     planes = F.conv2d(planes, kernels.view(-1, 1, 1, 2 * radius + 1), groups=num_images * channels)

@@ -28,7 +28,8 @@ class ViewsConfig(PluginConfig):
         recoloured: share of the views that brightness, contrast, saturation and hue are changed of.
         grey: share of the views that are shown without colour.
         blurred: share of the views that are blurred.
-        blur: the largest standard deviation of the blur, in pixels of an image of 224; of others in proportion.
+        blur: the largest standard deviation of the blur, in pixels of an image of 224, and of others in proportion; the
+            smallest is 0.1.
     """
 
     min_area: float = Field(0.2, gt=0, le=1)
@@ -41,4 +42,4 @@ class ViewsConfig(PluginConfig):
     recoloured: float = Field(0.8, ge=0, le=1)
     grey: float = Field(0.2, ge=0, le=1)
     blurred: float = Field(0.5, ge=0, le=1)
-    blur: float = Field(2.0, gt=0, le=32)
+    blur: float = Field(2.0, ge=0.1, le=32)
