@@ -49,6 +49,14 @@ BEYOND_A_SCHEMA = {
     "dataset image-folder.group_pattern": "a regular expression with one group",
     "dataset npz.splits": "at least one, and each once",
     "dataset synthetic-fundus.proportions": "five that sum to one",
+    "pretext cpc.first_step": "not more than last_step, and within the grid",
+    "pretext cpc.last_step": "not less than first_step, and within the grid",
+    "pretext dino.first_teacher_temperature": "below the student's",
+    "pretext dino.teacher_temperature": "below the student's",
+    "pretext dino.local_min_area": "below the area that global views begin at",
+    "pretext relative-patch.jitter": "leaves something of a cell beside the gap",
+    "pretext simsiam.bottleneck": "narrower than the projection",
+    "pretext simsiam.width": "wider than the bottleneck",
 }
 """Options of which the loader knows more than a schema can say, or than theirs says."""
 
