@@ -163,13 +163,13 @@ class MoCo(PretextTask[MoCoConfig]):
 
     def forward(self, views: Views) -> StepOutput:
         """Tell the key of each query's image from those of other images, of all processes."""
+        if len(views["images"]) < self.min_batch_size * VIEWS_AN_IMAGE:
+            raise ValueError("MoCo tells images apart, and one image is no batch; it takes 2 images or more")
         images = normalize(views["images"], self.context.mean, self.context.std)
         queries = gather(_directions(self.projector(representation(self.encoder, images[0::VIEWS_AN_IMAGE]))))
         with torch.no_grad():
             h = representation(self.momentum_encoder, images[1::VIEWS_AN_IMAGE])
             keys = gather(_directions(self.momentum_projector(h)))
-        if len(queries) < self.min_batch_size:
-            raise ValueError("MoCo tells images apart, and one image is no batch; it takes 2 images or more")
         with torch.autocast(queries.device.type, enabled=False):
             queue = self.queue.keys.to(keys.dtype)
             logits = contrast_logits(queries, keys, queue, self.queue.filled(), self.config.temperature)
