@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from sslkit.data.preprocessing import Preprocessing
 from sslkit.data.splits import Splits, make_splits
 from sslkit.engine.heads import check_classes, grade_of
 from sslkit.engine.networks import build_network, call_with_seed
+from sslkit.engine.points import strides_over_a_point
 from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.errors import ConfigError
 from sslkit.experiment.cell import FROZEN_ARMS, PRETRAINED_ARMS, CellJob
@@ -60,13 +61,33 @@ class Study:
         """Return what the run computes on, on this machine.
 
         Raises:
-            ConfigError: if the device asked for is not there.
+            ConfigError: if the device asked for is not there, or computes wrongly in the precision asked for.
         """
         settings = self.config.compute
         precision = settings.precision
         if precision == "auto" and self._lacking("bf16", self.head):
             precision = "fp32"
-        return resolve_compute(settings.device, precision, settings.compile)
+        compute = resolve_compute(settings.device, precision, settings.compile)
+        if (compute.family, compute.precision) != ("cpu", "bf16") or self._side_of_a_point is None:
+            return compute
+        if precision == "auto":
+            return replace(compute, precision="fp32")
+        raise ConfigError(
+            f"compute.precision: with images of {self._side_of_a_point} px the backbone {self.backbone.name!r} "
+            "convolves maps of one pixel, whose gradients a CPU gets wrong in bf16; choose 'fp32' or 'auto', or larger "
+            "images or views"
+        )
+
+    @cached_property
+    def _side_of_a_point(self) -> int | None:
+        """The side of images or views from which the backbone comes to convolve a map of one pixel; None: of no one."""
+        backbone = self.backbone.make()
+        sides = {self.config.images.size}
+        if PRETRAINED_ARMS.intersection(self.config.evaluation.arms):
+            context = task_context(backbone, self.preprocessing)
+            sides |= {side for task in self.tasks for side in task.view_sizes(context)}
+        network = call_with_seed(0, partial(build_network, backbone))
+        return next((side for side in sorted(sides) if strides_over_a_point(network, side)), None)
 
     def _lacking(self, tag: str, *others: Configured) -> Configured | None:
         """Return one of backbone, pretext tasks and other plugins that does not claim what the tag says, if any."""

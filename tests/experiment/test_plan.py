@@ -207,3 +207,29 @@ def test_the_options_of_parts_are_written_out_and_their_versions_are_part_of_the
 def test_each_part_is_probed_for_shortcuts(tmp_path: Path) -> None:
     prepared = prepared_for(tmp_path, pretext={**COMBINED, "parts": [{"name": "rotation"}, {"name": "jigsaw"}]})
     assert set(prepared.audit.pretext_probes) == {"rotation", "jigsaw"}
+
+
+TILES = {"pretext": {"name": "jigsaw"}, "images": {"size": 64, "crop": "fundus"}}
+"""Tiles of 12 pixels, of which a ResNet has a map of one pixel before its last stage."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [(TILES, "fp32"), ({**TILES, "pretext": {"name": "jigsaw", "tile_size": 32}}, "bf16"), ({}, "bf16")],
+    ids=["tiles-of-12-px", "tiles-of-32-px", "whole-images"],
+)
+def test_maps_of_one_pixel_are_not_trained_in_bf16_on_a_cpu(
+    changes: dict[str, Any], wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sslkit.engine.precision._has_bf16", lambda family: True)
+    compute = {"device": "cpu", "precision": "auto"}
+    study = resolve(tiny_config(**changes, compute=compute), sslkit.build_registry())
+    assert study.resolve_compute().precision == wanted
+
+
+def test_bf16_is_refused_where_a_cpu_gets_it_wrong() -> None:
+    study = resolve(tiny_config(**TILES, compute={"device": "cpu", "precision": "bf16"}), sslkit.build_registry())
+    with pytest.raises(
+        ConfigError, match=r"^compute\.precision: with images of 12 px the backbone 'timm' convolves maps"
+    ):
+        study.resolve_compute()
