@@ -105,7 +105,7 @@ class TestAll:
             {"saturation": 0.0},
             {"hue": 0.0},
             {"recoloured": 0.0},
-            {"grey": 0.0},
+            {"grey": 0.5},
             {"blurred": 0.0},
             {"blur": 0.5},
         ],
