@@ -47,7 +47,7 @@ from sslkit import (
     token_backbone,
     why_no_feature_map,
 )
-from sslkit_mae.decoders import MapDecoder, TokenDecoder, at_places
+from sslkit_mae.decoders import LinearDecoder, TokenDecoder, at_places
 from sslkit_mae.loss import normalized_patches, reconstruction_loss, restored_patches, target_variance
 from sslkit_mae.patches import default_patch, num_hidden, patchify, shown_pixels, unpatchify
 
@@ -116,7 +116,7 @@ class Mae(PretextTask[MaeConfig]):
     paper = "He et al. 2021, arXiv 2111.06377"
 
     shown: torch.Tensor
-    decoder: TokenDecoder | MapDecoder
+    decoder: TokenDecoder | LinearDecoder
 
     def __init__(self, config: MaeConfig, backbone: nn.Module, context: TaskContext) -> None:
         super().__init__(config, backbone, context)
@@ -136,7 +136,7 @@ class Mae(PretextTask[MaeConfig]):
             self.decoder = TokenDecoder(channels, (rows, columns), width, depth, 3 * self.patch**2)
         else:
             self.mask_colour = nn.Parameter(torch.zeros(3))
-            self.decoder = MapDecoder(map_shape, context.image_size, self.patch)
+            self.decoder = LinearDecoder(map_shape, context.image_size, self.patch)
 
     @classmethod
     def supports(cls, config: MaeConfig, backbone: nn.Module, context: TaskContext) -> str | None:

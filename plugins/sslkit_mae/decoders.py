@@ -86,7 +86,7 @@ class TokenDecoder(nn.Module):
         return predicted
 
 
-class MapDecoder(nn.Module):
+class LinearDecoder(nn.Module):
     """One linear layer from each place of a feature map to the pixels that it stands for (SimMIM, section 3.3).
 
     Args:
@@ -95,7 +95,7 @@ class MapDecoder(nn.Module):
         patch: side of the hidden patches in pixels.
 
     Example:
-        >>> MapDecoder((512, 2, 2), size=64, patch=8)(torch.zeros(1, 512, 2, 2), torch.tensor([[0, 63]])).shape
+        >>> LinearDecoder((512, 2, 2), size=64, patch=8)(torch.zeros(1, 512, 2, 2), torch.tensor([[0, 63]])).shape
         torch.Size([1, 2, 192])
     """
 
