@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sslkit.data.normalization import normalize
     from sslkit.data.tables import read_table
     from sslkit.data.views import ViewsConfig, augmented_views
+    from sslkit.engine.decoder import MapDecoder
     from sslkit.engine.distributed import gather
     from sslkit.engine.feature_maps import feature_map, feature_map_shape, why_no_feature_map
     from sslkit.engine.momentum import follow, momentum_copy, rising_momentum
@@ -56,6 +57,7 @@ _HOMES = {
     "sslkit.data.normalization": ("normalize",),
     "sslkit.data.tables": ("read_table",),
     "sslkit.data.views": ("ViewsConfig", "augmented_views"),
+    "sslkit.engine.decoder": ("MapDecoder",),
     "sslkit.engine.distributed": ("gather",),
     "sslkit.engine.feature_maps": ("feature_map", "feature_map_shape", "why_no_feature_map"),
     "sslkit.engine.momentum": ("follow", "momentum_copy", "rising_momentum"),
@@ -101,6 +103,7 @@ __all__ = [
     "Executor",
     "Job",
     "JobObserver",
+    "MapDecoder",
     "Plugin",
     "PluginConfig",
     "PluginTable",

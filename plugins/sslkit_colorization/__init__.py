@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sslkit import (
+    MapDecoder,
     PluginConfig,
     PretextTask,
     StepOutput,
@@ -39,7 +40,6 @@ from sslkit_colorization.bins import (
     smoothed,
     soft_encode,
 )
-from sslkit_colorization.decoder import Decoder
 from sslkit_colorization.lab import grey_of, lab_of, srgb_of
 
 __all__ = ["Colorization", "ColorizationConfig", "colorization_loss", "colorize"]
@@ -135,7 +135,8 @@ class Colorization(PretextTask[ColorizationConfig]):
         self.register_buffer("bins", bins, persistent=False)
         self.register_buffer("counted", _counted(config, context), persistent=False)
         self.register_buffer("prior", torch.full((len(bins),), 1 / len(bins)))
-        self.decoder = Decoder(feature_map_shape(backbone, context.image_size), len(bins), len(self.counted))
+        map_shape = feature_map_shape(backbone, context.image_size)
+        self.decoder = MapDecoder(map_shape, len(bins), len(self.counted), narrowest=128)
 
     @classmethod
     def view_sizes(cls, config: ColorizationConfig, context: TaskContext) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sslkit import (
+    MapDecoder,
     PluginConfig,
     PretextTask,
     StepOutput,
@@ -33,7 +34,6 @@ from sslkit import (
     normalize,
     why_no_feature_map,
 )
-from sslkit_inpainting.decoder import Decoder
 from sslkit_inpainting.holes import center_hole, random_blocks, squares_in_mask
 
 __all__ = ["Inpainting", "InpaintingConfig", "inpaint", "inpainting_loss", "mean_over_holes"]
@@ -131,7 +131,7 @@ class Inpainting(PretextTask[InpaintingConfig]):
     def __init__(self, config: InpaintingConfig, backbone: nn.Module, context: TaskContext) -> None:
         super().__init__(config, backbone, context)
         side = math.ceil(context.image_size / config.target_stride)
-        self.decoder = Decoder(feature_map_shape(backbone, context.image_size), side)
+        self.decoder = MapDecoder(feature_map_shape(backbone, context.image_size), 3, side)
 
     @classmethod
     def view_sizes(cls, config: InpaintingConfig, context: TaskContext) -> tuple[int, ...]:

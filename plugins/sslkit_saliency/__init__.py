@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sslkit import (
+    MapDecoder,
     PluginConfig,
     PretextTask,
     StepOutput,
@@ -33,7 +34,6 @@ from sslkit import (
     normalize,
     why_no_feature_map,
 )
-from sslkit_saliency.decoder import Decoder
 from sslkit_saliency.lab import lab_of
 from sslkit_saliency.maps import frequency_tuned, local_contrast, to_unit_range
 
@@ -163,7 +163,7 @@ class Saliency(PretextTask[SaliencyConfig]):
         super().__init__(config, backbone, context)
         self.register_buffer("counted", _counted(config, context), persistent=False)
         side = math.ceil(context.image_size / config.target_stride)
-        self.decoder = Decoder(feature_map_shape(backbone, context.image_size), side)
+        self.decoder = MapDecoder(feature_map_shape(backbone, context.image_size), 1, side)
 
     @classmethod
     def view_sizes(cls, config: SaliencyConfig, context: TaskContext) -> tuple[int, ...]:
@@ -206,7 +206,7 @@ class Saliency(PretextTask[SaliencyConfig]):
         """Return logits of the saliency of the squares, float32 (N, h, w), of images, uint8 (N, 3, H, W)."""
         x = normalize(images, self.context.mean, self.context.std)
         logits: torch.Tensor = self.decoder(feature_map(self.encoder, x))
-        return logits.float()
+        return logits.float().squeeze(1)
 
 
 def _counted(config: SaliencyConfig, context: TaskContext) -> torch.Tensor:

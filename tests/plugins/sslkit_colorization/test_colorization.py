@@ -14,15 +14,13 @@ from pydantic import ValidationError
 
 import sslkit_colorization
 import sslkit_colorization.bins as bins_module
-import sslkit_colorization.decoder as decoder_module
 import sslkit_colorization.lab as lab_module
 from sslkit import API_VERSION, TaskContext
 from sslkit_colorization import Colorization, ColorizationConfig, colorization_loss, colorize, sslkit_pretext_tasks
 from sslkit_colorization.bins import annealed_mean, bins_in_gamut, rebalancing_weights, smoothed, soft_encode
-from sslkit_colorization.decoder import Decoder
 from sslkit_colorization.lab import grey_of, lab_of
 
-MODULES = [sslkit_colorization, bins_module, decoder_module, lab_module]
+MODULES = [sslkit_colorization, bins_module, lab_module]
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 few = settings(deadline=None, max_examples=25)
 
@@ -63,25 +61,6 @@ def test_the_examples_run(module: ModuleType) -> None:
     results = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert results.failed == 0
     assert results.attempted > 0
-
-
-class TestDecoder:
-    @pytest.mark.parametrize(
-        ("sides", "side", "steps"),
-        [
-            ((7, 7), 56, [14, 28, 56]),
-            ((14, 14), 56, [28, 56]),
-            ((1, 1), 8, [2, 4, 8]),
-            ((2, 2), 7, [4, 7]),
-            ((3, 4), 7, [7]),
-            ((7, 7), 7, [7]),
-            ((8, 8), 4, [4]),
-        ],
-    )
-    def test_doubles_the_side_until_it_is_the_targets(self, sides, side, steps):
-        decoder = Decoder((5, *sides), num_bins=11, side=side)
-        assert decoder(torch.zeros(2, 5, *sides)).shape == (2, 11, side, side)
-        assert [block[0].size for block in decoder.blocks] == [(step, step) for step in steps]
 
 
 class TestLoss:
@@ -269,7 +248,7 @@ class TestTask:
     def test_one_image_is_a_batch(self):
         colorization = task(64)  # the encoder's own BatchNorm has more than one value a channel
         colorization(views_of(colorization, noise(1, 64))).loss.backward()
-        assert colorization.decoder.classifier.weight.grad.isfinite().all()
+        assert colorization.decoder.values.weight.grad.isfinite().all()
 
     @pytest.mark.parametrize("model", ["test_resnet", "test_vit", "densenet121", "mobilenetv3_small_050"])
     def test_gradient_reaches_the_whole_encoder(self, model):
@@ -303,7 +282,7 @@ class TestTask:
 
     def test_finer_bins_are_more(self):
         colorization = task(bin_size=5)
-        assert colorization.decoder.classifier.out_channels == len(colorization.prior) == 969
+        assert colorization.decoder.values.out_channels == len(colorization.prior) == 969
 
     @pytest.mark.parametrize(
         ("options", "said"),

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from torch import nn
 
 import sslkit_inpainting
-import sslkit_inpainting.decoder as decoder_module
 import sslkit_inpainting.holes as holes_module
 from sslkit import API_VERSION, TaskContext
 from sslkit_inpainting import (
@@ -25,10 +24,9 @@ from sslkit_inpainting import (
     mean_over_holes,
     sslkit_pretext_tasks,
 )
-from sslkit_inpainting.decoder import Decoder
 from sslkit_inpainting.holes import center_hole, random_blocks, squares_in_mask
 
-MODULES = [sslkit_inpainting, decoder_module, holes_module]
+MODULES = [sslkit_inpainting, holes_module]
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 FILL = torch.tensor([102, 128, 153], dtype=torch.uint8).view(3, 1, 1)
 few = settings(deadline=None, max_examples=40)
@@ -74,25 +72,6 @@ def test_the_examples_run(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.failed == 0
     assert results.attempted > 0
-
-
-class TestDecoder:
-    @pytest.mark.parametrize(
-        ("sides", "side", "steps", "widths"),
-        [
-            ((7, 7), 56, [14, 28, 56], [128, 64, 32]),
-            ((7, 7), 224, [14, 28, 56, 112, 224], [128, 64, 32, 32, 32]),
-            ((1, 1), 8, [2, 4, 8], [128, 64, 32]),
-            ((2, 2), 7, [4, 7], [128, 64]),
-            ((3, 4), 7, [7], [128]),
-            ((8, 8), 4, [4], [128]),
-        ],
-    )
-    def test_doubles_the_side_until_it_is_the_targets(self, sides, side, steps, widths):
-        decoder = Decoder((5, *sides), side=side)
-        assert decoder(torch.zeros(2, 5, *sides)).shape == (2, 3, side, side)
-        assert [block[0].size for block in decoder.blocks] == [(step, step) for step in steps]
-        assert [block[1].out_channels for block in decoder.blocks] == widths
 
 
 class TestHoles:
@@ -311,7 +290,7 @@ class TestTask:
     def test_one_image_is_a_batch(self):
         inpainting = task(64)
         inpainting(inpainting.make_views(noise(1, 64), seeded())).loss.backward()
-        assert inpainting.decoder.colours.weight.grad.isfinite().all()
+        assert inpainting.decoder.values.weight.grad.isfinite().all()
 
     @pytest.mark.parametrize("model", ["test_resnet", "test_vit", "test_convnext", "densenet121"])
     def test_gradient_reaches_the_whole_encoder(self, model):

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from torch import nn
 
 import sslkit_saliency
-import sslkit_saliency.decoder as decoder_module
 import sslkit_saliency.lab as lab_module
 import sslkit_saliency.maps as maps_module
 from sslkit import API_VERSION, TaskContext
@@ -27,11 +26,10 @@ from sslkit_saliency import (
     saliency_map,
     sslkit_pretext_tasks,
 )
-from sslkit_saliency.decoder import Decoder
 from sslkit_saliency.lab import lab_of
 from sslkit_saliency.maps import frequency_tuned, local_contrast, to_unit_range
 
-MODULES = [sslkit_saliency, decoder_module, lab_module, maps_module]
+MODULES = [sslkit_saliency, lab_module, maps_module]
 MAPS = ["local-contrast", "frequency-tuned"]
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 few = settings(deadline=None, max_examples=25)
@@ -199,23 +197,6 @@ class TestMaps:
         assert to_unit_range(100 * faint, mask, quantile=1.0).max() == 1
 
 
-class TestDecoder:
-    @pytest.mark.parametrize(
-        ("sides", "side", "steps", "widths"),
-        [
-            ((7, 7), 56, [14, 28, 56], [128, 64, 32]),
-            ((1, 1), 16, [2, 4, 8, 16], [128, 64, 32, 32]),
-            ((3, 4), 7, [7], [128]),
-            ((8, 8), 4, [4], [128]),
-        ],
-    )
-    def test_doubles_the_side_until_it_is_the_targets(self, sides, side, steps, widths):
-        decoder = Decoder((5, *sides), side=side)
-        assert decoder(torch.zeros(2, 5, *sides)).shape == (2, side, side)
-        assert [block[0].size for block in decoder.blocks] == [(step, step) for step in steps]
-        assert [block[1].out_channels for block in decoder.blocks] == widths
-
-
 class TestLoss:
     def test_equals_a_naive_loop_over_the_places(self):
         logits, targets, counted = torch.randn(2, 6, 6), torch.rand(2, 6, 6), disc(6)
@@ -312,7 +293,7 @@ class TestTask:
     def test_one_image_is_a_batch(self):
         saliency = task(64)
         saliency(views_of(saliency, noise(1, 64))).loss.backward()
-        assert saliency.decoder.saliency.weight.grad.isfinite().all()
+        assert saliency.decoder.values.weight.grad.isfinite().all()
 
     @pytest.mark.parametrize("model", ["test_resnet", "test_vit", "test_convnext", "densenet121"])
     def test_gradient_reaches_the_whole_encoder(self, model):
