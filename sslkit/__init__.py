@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sslkit.config.base import ConfigPath, PluginConfig
     from sslkit.config.loading import load_config, parse_config
     from sslkit.config.schema import PluginTable
+    from sslkit.data.lab import grey_of, lab_of, srgb_of
     from sslkit.data.normalization import normalize
     from sslkit.data.tables import read_table
     from sslkit.data.views import ViewsConfig, augmented_views
@@ -54,6 +55,7 @@ _HOMES = {
     "sslkit.config.base": ("ConfigPath", "PluginConfig"),
     "sslkit.config.loading": ("load_config", "parse_config"),
     "sslkit.config.schema": ("PluginTable",),
+    "sslkit.data.lab": ("grey_of", "lab_of", "srgb_of"),
     "sslkit.data.normalization": ("normalize",),
     "sslkit.data.tables": ("read_table",),
     "sslkit.data.views": ("ViewsConfig", "augmented_views"),
@@ -128,7 +130,9 @@ __all__ = [
     "follow",
     "follow_parent",
     "gather",
+    "grey_of",
     "hookimpl",
+    "lab_of",
     "listed",
     "load_config",
     "load_timm_weights",
@@ -149,6 +153,7 @@ __all__ = [
     "rising_momentum",
     "run",
     "shown",
+    "srgb_of",
     "stops_held",
     "token_backbone",
     "why_no_feature_map",

@@ -28,8 +28,11 @@ from sslkit import (
     Views,
     feature_map,
     feature_map_shape,
+    grey_of,
     hookimpl,
+    lab_of,
     normalize,
+    srgb_of,
     why_no_feature_map,
 )
 from sslkit_colorization.bins import (
@@ -40,7 +43,6 @@ from sslkit_colorization.bins import (
     smoothed,
     soft_encode,
 )
-from sslkit_colorization.lab import grey_of, lab_of, srgb_of
 
 __all__ = ["Colorization", "ColorizationConfig", "colorization_loss", "colorize"]
 

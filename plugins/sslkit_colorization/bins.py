@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch.nn import functional as F
 
-from sslkit_colorization.lab import lab_of
+from sslkit import lab_of
 
 NUM_NEAREST = 5
 

@@ -31,10 +31,10 @@ from sslkit import (
     feature_map,
     feature_map_shape,
     hookimpl,
+    lab_of,
     normalize,
     why_no_feature_map,
 )
-from sslkit_saliency.lab import lab_of
 from sslkit_saliency.maps import frequency_tuned, local_contrast, to_unit_range
 
 __all__ = ["Saliency", "SaliencyConfig", "correlation", "saliency_loss", "saliency_map"]

@@ -14,13 +14,11 @@ from pydantic import ValidationError
 
 import sslkit_colorization
 import sslkit_colorization.bins as bins_module
-import sslkit_colorization.lab as lab_module
-from sslkit import API_VERSION, TaskContext
+from sslkit import API_VERSION, TaskContext, grey_of, lab_of
 from sslkit_colorization import Colorization, ColorizationConfig, colorization_loss, colorize, sslkit_pretext_tasks
 from sslkit_colorization.bins import annealed_mean, bins_in_gamut, rebalancing_weights, smoothed, soft_encode
-from sslkit_colorization.lab import grey_of, lab_of
 
-MODULES = [sslkit_colorization, bins_module, lab_module]
+MODULES = [sslkit_colorization, bins_module]
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 few = settings(deadline=None, max_examples=25)
 

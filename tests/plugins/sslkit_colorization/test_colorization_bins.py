@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sslkit import lab_of
 from sslkit_colorization.bins import (
     annealed_mean,
     bins_in_gamut,
@@ -15,7 +16,6 @@ from sslkit_colorization.bins import (
     smoothed,
     soft_encode,
 )
-from sslkit_colorization.lab import lab_of
 
 few = settings(deadline=None, max_examples=25)
 

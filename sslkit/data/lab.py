@@ -1,4 +1,4 @@
-"""sRGB and CIE L*a*b*.
+"""sRGB and CIE L*a*b*, in which distances are about as large as they look.
 
 IEC 61966-2-1 (1999) for sRGB's curve and primaries; CIE 15 (2004) for L*a*b*. The white is that of sRGB itself, D65:
 what (255, 255, 255) comes to, so that every grey has a* = b* = 0.
@@ -22,14 +22,18 @@ _KNEE = 6 / 29
 
 
 def lab_of(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Return the L*a*b* colours of sRGB images.
+    """Return the L*a*b* colours of sRGB images, in which distances are about as large as they look.
+
+    IEC 61966-2-1 (1999) for sRGB, CIE 15 (2004) for L*a*b*; the white is that of sRGB itself, D65, so that every grey
+    has a* = b* = 0.
 
     Args:
         images: uint8 (N, 3, H, W).
         dtype: to compute in, float32 or float64.
 
     Returns:
-        (N, 3, H, W): L* in 0..100; a* (green to red) and b* (blue to yellow) between -108 and 99.
+        The same dtype (N, 3, H, W) on the images' device: L* in 0..100; a* (green to red) and b* (blue to yellow)
+        between -108 and 99.
 
     Raises:
         ValueError: if the images are not uint8 (N, 3, H, W).
@@ -50,7 +54,7 @@ def srgb_of(lab: torch.Tensor) -> torch.Tensor:
     """Return the sRGB images of L*a*b* colours; colours that sRGB lacks are clipped channel by channel.
 
     Args:
-        lab: float (N, 3, H, W).
+        lab: as [lab_of][sslkit.lab_of] gives them, float32 or float64 (N, 3, H, W).
 
     Returns:
         uint8 (N, 3, H, W).
@@ -74,7 +78,7 @@ def grey_of(images: torch.Tensor) -> torch.Tensor:
         images: uint8 (N, 3, H, W).
 
     Returns:
-        uint8 (N, 3, H, W) with three equal channels.
+        uint8 (N, 3, H, W) with three equal channels, in channels-last layout.
 
     Raises:
         ValueError: if the images are not uint8 (N, 3, H, W).

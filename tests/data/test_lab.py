@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import doctest
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive_colours import naive_lab
 
-from sslkit_colorization.lab import grey_of, lab_of, srgb_of
+from sslkit import grey_of, lab_of, srgb_of
+from sslkit.data import lab as lab_module
 
 few = settings(deadline=None, max_examples=50)
 
@@ -41,6 +45,15 @@ def test_standard_colours_have_their_published_values(rgb, lab, dtype) -> None:
     given_lab = lab_of(colour(*rgb), dtype)
     assert given_lab.dtype == dtype
     assert given_lab.flatten().tolist() == pytest.approx(lab, abs=2e-3)
+
+
+@few
+@given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=20))
+def test_colours_are_those_of_the_standards_formulas(colours) -> None:
+    images = torch.tensor(colours, dtype=torch.uint8)[:, :, None, None]
+    expected = torch.tensor([naive_lab(*rgb) for rgb in colours], dtype=torch.float64)
+    torch.testing.assert_close(lab_of(images, torch.float64)[:, :, 0, 0], expected, atol=1e-9, rtol=0)
+    torch.testing.assert_close(lab_of(images)[:, :, 0, 0].double(), expected, atol=2e-3, rtol=0)
 
 
 def test_greys_have_no_colour() -> None:
@@ -96,3 +109,7 @@ def test_grey_images_stay_as_they_are() -> None:
 def test_other_images_are_refused(function, images) -> None:
     with pytest.raises(ValueError, match=r"images must be uint8 \(N, 3, H, W\), not torch"):
         function(images)
+
+
+def test_the_examples_run() -> None:
+    assert doctest.testmod(lab_module) == doctest.TestResults(failed=0, attempted=5)
