@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sslkit.engine.feature_maps import feature_map, feature_map_shape, why_no_feature_map
     from sslkit.engine.momentum import follow, momentum_copy, rising_momentum
     from sslkit.engine.networks import representation
-    from sslkit.engine.projection import make_projector
+    from sslkit.engine.projection import make_projector, projection_spread
     from sslkit.engine.tokens import TokenBackbone, token_backbone
     from sslkit.engine.weights import load_timm_weights, load_weights
     from sslkit.files import open_file, read_file
@@ -64,7 +64,7 @@ _HOMES = {
     "sslkit.engine.feature_maps": ("feature_map", "feature_map_shape", "why_no_feature_map"),
     "sslkit.engine.momentum": ("follow", "momentum_copy", "rising_momentum"),
     "sslkit.engine.networks": ("representation",),
-    "sslkit.engine.projection": ("make_projector",),
+    "sslkit.engine.projection": ("make_projector", "projection_spread"),
     "sslkit.engine.tokens": ("TokenBackbone", "token_backbone"),
     "sslkit.engine.weights": ("load_timm_weights", "load_weights"),
     "sslkit.files": ("open_file", "read_file"),
@@ -146,6 +146,7 @@ __all__ = [
     "plan",
     "predict",
     "printable",
+    "projection_spread",
     "quadratic_weighted_kappa",
     "read_file",
     "read_table",

@@ -16,6 +16,8 @@ from studies import observed_config, tiny_config
 import sslkit
 from sslkit.experiment.running import RunResult
 
+pytest.register_assert_rewrite("two_views")
+
 FUNDUS600 = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "fundus600"
 
 

@@ -41,6 +41,7 @@ from sslkit import (
     make_projector,
     momentum_copy,
     normalize,
+    projection_spread,
     representation,
     rising_momentum,
 )
@@ -85,26 +86,6 @@ def byol_loss(p: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     with torch.autocast(p.device.type, enabled=False):
         cosines = F.cosine_similarity(p.float(), z.detach().float().flip(1), dim=2)
         return (2 - 2 * cosines).sum(dim=1).mean()
-
-
-def projection_spread(z: torch.Tensor) -> torch.Tensor:
-    """Return how far the directions of projections lie apart, from 0 (one direction) to 1 (none is preferred).
-
-    Chen and He 2021, arXiv 2011.10566, section 4.1: the standard deviation of the l2-normalised projection in each
-    dimension, by the root of its mean square over dimensions, times the root of D.
-
-    Args:
-        z: float (N, D).
-
-    Returns:
-        0-d float32, detached.
-
-    Example:
-        >>> projection_spread(torch.ones(4, 3)).item(), projection_spread(torch.tensor([[2.0], [-1.0]])).item()
-        (0.0, 1.0)
-    """
-    with torch.autocast(z.device.type, enabled=False):
-        return F.normalize(z.detach().float(), dim=1).var(dim=0, correction=0).sum().sqrt()
 
 
 class BYOL(PretextTask[BYOLConfig]):

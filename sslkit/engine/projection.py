@@ -1,11 +1,13 @@
-"""The small network between representations and a loss."""
+"""The small network between representations and a loss, and how far what it gives is spread."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
 
+import torch
 from torch import nn
+from torch.nn import functional as F
 
 
 def make_projector(widths: Sequence[int], *, last_norm: bool = False) -> nn.Sequential:
@@ -23,7 +25,6 @@ def make_projector(widths: Sequence[int], *, last_norm: bool = False) -> nn.Sequ
         ValueError: if there are fewer than two widths.
 
     Example:
-        >>> import torch
         >>> make_projector([512, 512, 128])(torch.zeros(4, 512)).shape
         torch.Size([4, 128])
     """
@@ -37,3 +38,23 @@ def make_projector(widths: Sequence[int], *, last_norm: bool = False) -> nn.Sequ
     if last_norm:
         layers.append(nn.BatchNorm1d(last, affine=False))
     return nn.Sequential(*layers)
+
+
+def projection_spread(z: torch.Tensor) -> torch.Tensor:
+    """Return how far the directions of projections lie apart, from 0 (one direction) to 1 (none is preferred).
+
+    Chen and He 2021, arXiv 2011.10566, section 4.1: the standard deviation of the l2-normalised projection in each
+    dimension, by the root of its mean square over dimensions, times the root of D.
+
+    Args:
+        z: projections, float (N, D), of any dtype; no gradient goes through them.
+
+    Returns:
+        0-d float32, detached.
+
+    Example:
+        >>> projection_spread(torch.ones(4, 3)).item(), projection_spread(torch.tensor([[2.0], [-1.0]])).item()
+        (0.0, 1.0)
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        return F.normalize(z.detach().float(), dim=1).var(dim=0, correction=0).sum().sqrt()

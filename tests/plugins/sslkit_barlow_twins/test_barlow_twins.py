@@ -1,18 +1,25 @@
 from __future__ import annotations
 
-import copy
 import math
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from two_views import (
+    UNCHANGED,
+    ViewsOfTwo,
+    context,
+    few,
+    photographs,
+    projections,
+    projections_by_hand,
+    seeded,
+    trained,
+)
 
 import sslkit_barlow_twins
-from sslkit import TaskContext, ViewsConfig, normalize
-from sslkit.data.cropping import circular_mask
-from sslkit.engine.optimisation import make_optimizer
 from sslkit.testing import TinyNetwork
 from sslkit_barlow_twins import (
     BarlowTwins,
@@ -22,36 +29,12 @@ from sslkit_barlow_twins import (
     sslkit_pretext_tasks,
 )
 
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
-UNCHANGED = ViewsConfig(min_area=1.0, flips=False, turns="none", recoloured=0.0, grey=0.0, blurred=0.0)
-few = settings(deadline=None, max_examples=40)
 batches = st.tuples(st.integers(2, 9), st.integers(2, 7), st.integers(0, 2**32))
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def task(masked=True, seed=0, **options) -> BarlowTwins:
     torch.manual_seed(seed)
-    mask = torch.from_numpy(circular_mask(32)) if masked else None
-    context = TaskContext(32, MEAN, STD, mask)
-    return BarlowTwins(BarlowTwinsConfig(**{"hidden_width": 32, "width": 16} | options), TinyNetwork(), context)
-
-
-def photographs(num_images, seed=0):
-    return torch.randint(256, (num_images, 3, 32, 32), generator=seeded(seed)).byte()
-
-
-def projections(num_images, width, seed=0):
-    return torch.randn(num_images, width, generator=seeded(seed))
-
-
-def by_hand(pretext, views):
-    """The projections of the first and of the second views, float64, from a copy of the networks."""
-    wide = copy.deepcopy(pretext).double()
-    z = wide.projector(wide.encoder(normalize(views["images"], MEAN, STD).double())).detach()
-    return z[0::2], z[1::2]
+    return BarlowTwins(BarlowTwinsConfig(**{"hidden_width": 32, "width": 16} | options), TinyNetwork(), context(masked))
 
 
 def naive_correlations(first, second):
@@ -132,7 +115,7 @@ class TestLoss:
     def test_of_a_batch_is_that_of_the_networks_run_by_hand(self):
         barlow = task(redundancy=0.2)
         views = barlow.make_views(photographs(9), seeded())
-        table = naive_correlations(*by_hand(barlow, views))
+        table = naive_correlations(*projections_by_hand(barlow, views))
         output = barlow(views)
         assert output.loss.item() == pytest.approx(naive_loss(table, 0.2), rel=1e-2)
         others = [table[i, j] for i in range(16) for j in range(16) if i != j]
@@ -151,9 +134,12 @@ class TestLoss:
     def test_is_over_the_batches_of_all_processes(self, monkeypatch):
         barlow = task()
         mine, others = (barlow.make_views(photographs(6, seed), seeded(seed)) for seed in (0, 1))
-        elsewhere = torch.stack(by_hand(barlow, others), dim=1).float()
+        elsewhere = torch.stack(projections_by_hand(barlow, others), dim=1).float()
         monkeypatch.setattr(sslkit_barlow_twins, "gather", lambda z: torch.cat([z, elsewhere]))
-        first, second = (torch.cat(parts) for parts in zip(by_hand(barlow, mine), by_hand(barlow, others), strict=True))
+        first, second = (
+            torch.cat(parts)
+            for parts in zip(projections_by_hand(barlow, mine), projections_by_hand(barlow, others), strict=True)
+        )
         expected = naive_loss(naive_correlations(first, second), 0.0051)
         assert barlow(mine).loss.item() == pytest.approx(expected, rel=1e-2)
 
@@ -173,24 +159,8 @@ class TestLoss:
             barlow(barlow.make_views(photographs(1), seeded()))
 
 
-class TestViews:
-    @pytest.mark.parametrize("masked", [False, True])
-    def test_are_two_an_image_side_by_side(self, masked):
-        barlow = task(masked, views=ViewsConfig(recoloured=0.0, grey=0.0))
-        images = torch.arange(1, 6, dtype=torch.uint8).mul(40).view(5, 1, 1, 1).expand(5, 3, 32, 32)
-        views = barlow.make_views(images, seeded())["images"]
-        assert views.shape == (10, 3, 32, 32)
-        assert views.dtype == torch.uint8
-        assert views[:, 0, 16, 16].tolist() == [40, 40, 80, 80, 120, 120, 160, 160, 200, 200]
-
-    def test_differ_between_the_two_of_an_image(self):
-        views = task().make_views(photographs(4), seeded())["images"]
-        assert all(not torch.equal(first, second) for first, second in views.unflatten(0, (4, 2)))
-
-    def test_options_of_views_are_heeded(self):
-        images = photographs(3)
-        views = task(masked=False, views=UNCHANGED).make_views(images, seeded())["images"]
-        assert torch.equal(views, images.repeat_interleave(2, dim=0))
+class TestViews(ViewsOfTwo):
+    task = staticmethod(task)
 
 
 class TestPlugin:
@@ -200,7 +170,7 @@ class TestPlugin:
         assert announced == ("barlow-twins", "redundancy reduction", 2)
 
     def test_the_projector_has_the_documented_widths(self):
-        barlow = BarlowTwins(BarlowTwinsConfig(), TinyNetwork(), TaskContext(32, MEAN, STD))
+        barlow = BarlowTwins(BarlowTwinsConfig(), TinyNetwork(), context(masked=False))
         layers = [layer for layer in barlow.projector if isinstance(layer, torch.nn.Linear)]
         assert [(layer.in_features, layer.out_features) for layer in layers] == [(48, 1024), (1024, 1024), (1024, 256)]
         assert isinstance(barlow.projector[-1], torch.nn.Linear)  # the loss itself standardises
@@ -219,16 +189,6 @@ class TestPlugin:
             BarlowTwinsConfig(**options)
 
     def test_learns(self):
-        barlow = task(views=UNCHANGED.model_copy(update={"min_area": 0.7})).train()
-        images = torch.randint(256, (16, 3, 4, 4), generator=seeded()).byte().repeat_interleave(8, 2)
-        images = images.repeat_interleave(8, 3)
-        optimizer = make_optimizer([barlow], 3e-3, 0.0)
-        outputs = []
-        for update in range(60):
-            output = barlow(barlow.make_views(images, seeded(update)))
-            optimizer.zero_grad()
-            output.loss.backward()
-            optimizer.step()
-            outputs.append(output)
+        outputs = trained(task(views=UNCHANGED.model_copy(update={"min_area": 0.7})))
         assert outputs[-1].loss.item() < outputs[0].loss.item() / 2
         assert outputs[-1].metrics["agreement"].item() > outputs[0].metrics["agreement"].item() + 0.3

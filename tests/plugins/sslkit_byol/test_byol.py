@@ -5,35 +5,21 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from two_views import MEAN, STD, UNCHANGED, ViewsOfTwo, context, few, naive_spread, photographs, seeded, trained
 
-from sslkit import TaskContext, ViewsConfig, normalize, representation
-from sslkit.data.cropping import circular_mask
+from sslkit import normalize, representation
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.testing import TinyNetwork
-from sslkit_byol import BYOL, BYOLConfig, byol_loss, projection_spread, sslkit_pretext_tasks
+from sslkit_byol import BYOL, BYOLConfig, byol_loss, sslkit_pretext_tasks
 
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
-UNCHANGED = ViewsConfig(min_area=1.0, flips=False, turns="none", recoloured=0.0, grey=0.0, blurred=0.0)
-few = settings(deadline=None, max_examples=40)
 pairs = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32))
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def task(masked=True, seed=0, **options) -> BYOL:
     torch.manual_seed(seed)
-    mask = torch.from_numpy(circular_mask(32)) if masked else None
-    return BYOL(
-        BYOLConfig(**{"hidden_width": 32, "width": 16} | options), TinyNetwork(), TaskContext(32, MEAN, STD, mask)
-    )
-
-
-def photographs(num_images, seed=0):
-    return torch.randint(256, (num_images, 3, 32, 32), generator=seeded(seed)).byte()
+    return BYOL(BYOLConfig(**{"hidden_width": 32, "width": 16} | options), TinyNetwork(), context(masked))
 
 
 def naive_loss(p, z):
@@ -45,12 +31,6 @@ def naive_loss(p, z):
             length_q, length_target = math.hypot(*q), math.hypot(*target)
             total += sum((a / length_q - b / length_target) ** 2 for a, b in zip(q, target, strict=True))
     return total / len(p)
-
-
-def naive_spread(z):
-    directions = [[x / math.hypot(*row) for x in row] for row in z.double().tolist()]
-    means = [sum(column) / len(directions) for column in zip(*directions, strict=True)]
-    return math.sqrt(sum((x - m) ** 2 for row in directions for x, m in zip(row, means, strict=True)) / len(directions))
 
 
 class TestLoss:
@@ -152,17 +132,6 @@ class TestTarget:
 
 
 class TestSpread:
-    @few
-    @given(st.integers(2, 8), st.integers(1, 9), st.integers(0, 2**32))
-    def test_equals_a_naive_loop_and_does_not_depend_on_lengths(self, num_rows, width, seed):
-        z = torch.randn(num_rows, width, generator=seeded(seed))
-        lengths = 0.1 + 10 * torch.rand(num_rows, 1, generator=seeded(seed + 1))
-        assert projection_spread(z).item() == pytest.approx(naive_spread(z), abs=1e-3)
-        assert projection_spread(lengths * z).item() == pytest.approx(naive_spread(z), abs=1e-3)
-
-    def test_is_near_1_without_a_preferred_direction(self):
-        assert projection_spread(torch.randn(2000, 64, generator=seeded())).item() == pytest.approx(1, abs=0.01)
-
     def test_shows_a_collapse_that_the_loss_calls_perfect(self):
         byol = task()
         views = byol.make_views(photographs(6), seeded())
@@ -183,24 +152,8 @@ class TestSpread:
         assert byol(views).metrics["projection_spread"].item() == pytest.approx(naive_spread(z.detach()), abs=1e-4)
 
 
-class TestViews:
-    @pytest.mark.parametrize("masked", [False, True])
-    def test_are_two_an_image_side_by_side(self, masked):
-        byol = task(masked, views=ViewsConfig(recoloured=0.0, grey=0.0))
-        images = torch.arange(1, 6, dtype=torch.uint8).mul(40).view(5, 1, 1, 1).expand(5, 3, 32, 32)
-        views = byol.make_views(images, seeded())["images"]
-        assert views.shape == (10, 3, 32, 32)
-        assert views.dtype == torch.uint8
-        assert views[:, 0, 16, 16].tolist() == [40, 40, 80, 80, 120, 120, 160, 160, 200, 200]
-
-    def test_differ_between_the_two_of_an_image(self):
-        views = task().make_views(photographs(4), seeded())["images"]
-        assert all(not torch.equal(first, second) for first, second in views.unflatten(0, (4, 2)))
-
-    def test_options_of_views_are_heeded(self):
-        images = photographs(3)
-        views = task(masked=False, views=UNCHANGED).make_views(images, seeded())["images"]
-        assert torch.equal(views, images.repeat_interleave(2, dim=0))
+class TestViews(ViewsOfTwo):
+    task = staticmethod(task)
 
 
 class TestPlugin:
@@ -209,7 +162,7 @@ class TestPlugin:
         assert (BYOL.name, BYOL.family, BYOL.min_batch_size) == ("byol", "self-distillation", 2)
 
     def test_heads_have_the_documented_widths(self):
-        byol = BYOL(BYOLConfig(), TinyNetwork(), TaskContext(32, MEAN, STD))
+        byol = BYOL(BYOLConfig(), TinyNetwork(), context(masked=False))
         for head, widths in ((byol.projector, (48, 2048, 256)), (byol.predictor, (256, 2048, 256))):
             assert (head[0].in_features, head[0].out_features, head[-1].out_features) == widths
 
@@ -227,17 +180,6 @@ class TestPlugin:
             BYOLConfig(**options)
 
     def test_learns_without_collapse(self):
-        byol = task(views=UNCHANGED.model_copy(update={"min_area": 0.7})).train()
-        images = torch.randint(256, (16, 3, 4, 4), generator=seeded()).byte().repeat_interleave(8, 2)
-        images = images.repeat_interleave(8, 3)
-        optimizer = make_optimizer([byol], 3e-3, 0.0)
-        outputs = []
-        for update in range(60):
-            output = byol(byol.make_views(images, seeded(update)))
-            optimizer.zero_grad()
-            output.loss.backward()
-            optimizer.step()
-            byol.after_update(output, (update + 1) / 60)
-            outputs.append(output)
+        outputs = trained(task(views=UNCHANGED.model_copy(update={"min_area": 0.7})))
         assert outputs[-1].loss.item() < outputs[0].loss.item() / 2
         assert outputs[-1].metrics["projection_spread"].item() > 0.3

@@ -5,35 +5,32 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
+from two_views import (
+    MEAN,
+    STD,
+    UNCHANGED,
+    ViewsOfTwo,
+    context,
+    few,
+    naive_spread,
+    photographs,
+    seeded,
+    trained,
+)
 
-from sslkit import TaskContext, ViewsConfig, normalize
-from sslkit.data.cropping import circular_mask
-from sslkit.engine.optimisation import make_optimizer
+from sslkit import normalize
 from sslkit.testing import TinyNetwork
-from sslkit_simsiam import SimSiam, SimSiamConfig, projection_spread, simsiam_loss, sslkit_pretext_tasks
+from sslkit_simsiam import SimSiam, SimSiamConfig, simsiam_loss, sslkit_pretext_tasks
 
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
-UNCHANGED = ViewsConfig(min_area=1.0, flips=False, turns="none", recoloured=0.0, grey=0.0, blurred=0.0)
-few = settings(deadline=None, max_examples=40)
 pairs = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32))
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def task(masked=True, seed=0, **options) -> SimSiam:
     torch.manual_seed(seed)
-    mask = torch.from_numpy(circular_mask(32)) if masked else None
-    context = TaskContext(32, MEAN, STD, mask)
-    return SimSiam(SimSiamConfig(**{"width": 16, "bottleneck": 4} | options), TinyNetwork(), context)
-
-
-def photographs(num_images, seed=0):
-    return torch.randint(256, (num_images, 3, 32, 32), generator=seeded(seed)).byte()
+    return SimSiam(SimSiamConfig(**{"width": 16, "bottleneck": 4} | options), TinyNetwork(), context(masked))
 
 
 def naive_loss(p, z):
@@ -45,12 +42,6 @@ def naive_loss(p, z):
             product = sum(a * b for a, b in zip(q, target, strict=True))
             total -= product / math.hypot(*q) / math.hypot(*target) / 2
     return total / len(p)
-
-
-def naive_spread(z):
-    directions = [[x / math.hypot(*row) for x in row] for row in z.double().tolist()]
-    means = [sum(column) / len(directions) for column in zip(*directions, strict=True)]
-    return math.sqrt(sum((x - m) ** 2 for row in directions for x, m in zip(row, means, strict=True)) / len(directions))
 
 
 class TestLoss:
@@ -121,7 +112,7 @@ class TestHeads:
         assert not list(simsiam.projector[-1].parameters())  # neither scale nor shift
 
     def test_heads_have_the_documented_widths(self):
-        simsiam = SimSiam(SimSiamConfig(), TinyNetwork(), TaskContext(32, MEAN, STD))
+        simsiam = SimSiam(SimSiamConfig(), TinyNetwork(), context(masked=False))
         layers = [layer for layer in simsiam.projector if isinstance(layer, torch.nn.Linear)]
         assert [(layer.in_features, layer.out_features) for layer in layers] == [(48, 1024), (1024, 1024), (1024, 1024)]
         first, last = simsiam.predictor[0], simsiam.predictor[-1]
@@ -137,17 +128,6 @@ class TestHeads:
 
 
 class TestSpread:
-    @few
-    @given(st.integers(2, 8), st.integers(1, 9), st.integers(0, 2**32))
-    def test_equals_a_naive_loop_and_does_not_depend_on_lengths(self, num_rows, width, seed):
-        z = torch.randn(num_rows, width, generator=seeded(seed))
-        lengths = 0.1 + 10 * torch.rand(num_rows, 1, generator=seeded(seed + 1))
-        assert projection_spread(z).item() == pytest.approx(naive_spread(z), abs=1e-3)
-        assert projection_spread(lengths * z).item() == pytest.approx(naive_spread(z), abs=1e-3)
-
-    def test_is_near_1_without_a_preferred_direction(self):
-        assert projection_spread(torch.randn(2000, 64, generator=seeded())).item() == pytest.approx(1, abs=0.01)
-
     def test_shows_a_collapse_that_the_loss_calls_perfect(self):
         simsiam = task()
         views = simsiam.make_views(photographs(6), seeded())
@@ -171,24 +151,8 @@ class TestSpread:
         assert simsiam(views).metrics["projection_spread"].item() == pytest.approx(naive_spread(z), abs=1e-4)
 
 
-class TestViews:
-    @pytest.mark.parametrize("masked", [False, True])
-    def test_are_two_an_image_side_by_side(self, masked):
-        simsiam = task(masked, views=ViewsConfig(recoloured=0.0, grey=0.0))
-        images = torch.arange(1, 6, dtype=torch.uint8).mul(40).view(5, 1, 1, 1).expand(5, 3, 32, 32)
-        views = simsiam.make_views(images, seeded())["images"]
-        assert views.shape == (10, 3, 32, 32)
-        assert views.dtype == torch.uint8
-        assert views[:, 0, 16, 16].tolist() == [40, 40, 80, 80, 120, 120, 160, 160, 200, 200]
-
-    def test_differ_between_the_two_of_an_image(self):
-        views = task().make_views(photographs(4), seeded())["images"]
-        assert all(not torch.equal(first, second) for first, second in views.unflatten(0, (4, 2)))
-
-    def test_options_of_views_are_heeded(self):
-        images = photographs(3)
-        views = task(masked=False, views=UNCHANGED).make_views(images, seeded())["images"]
-        assert torch.equal(views, images.repeat_interleave(2, dim=0))
+class TestViews(ViewsOfTwo):
+    task = staticmethod(task)
 
 
 class TestPlugin:
@@ -209,16 +173,6 @@ class TestPlugin:
             SimSiamConfig(**options)
 
     def test_learns_without_collapse(self):
-        simsiam = task(views=UNCHANGED.model_copy(update={"min_area": 0.7})).train()
-        images = torch.randint(256, (16, 3, 4, 4), generator=seeded()).byte().repeat_interleave(8, 2)
-        images = images.repeat_interleave(8, 3)
-        optimizer = make_optimizer([simsiam], 3e-3, 0.0)
-        outputs = []
-        for update in range(60):
-            output = simsiam(simsiam.make_views(images, seeded(update)))
-            optimizer.zero_grad()
-            output.loss.backward()
-            optimizer.step()
-            outputs.append(output)
+        outputs = trained(task(views=UNCHANGED.model_copy(update={"min_area": 0.7})))
         assert outputs[-1].loss.item() < outputs[0].loss.item() - 0.3
         assert outputs[-1].metrics["projection_spread"].item() > 0.5

@@ -1,51 +1,34 @@
 from __future__ import annotations
 
-import copy
 import math
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from two_views import (
+    UNCHANGED,
+    ViewsOfTwo,
+    context,
+    few,
+    photographs,
+    projections,
+    projections_by_hand,
+    seeded,
+    trained,
+)
 
 import sslkit_vicreg
-from sslkit import TaskContext, ViewsConfig, normalize
-from sslkit.data.cropping import circular_mask
-from sslkit.engine.optimisation import make_optimizer
 from sslkit.testing import TinyNetwork
 from sslkit_vicreg import VICReg, VICRegConfig, covariance_term, invariance_term, sslkit_pretext_tasks, variance_term
 
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
-UNCHANGED = ViewsConfig(min_area=1.0, flips=False, turns="none", recoloured=0.0, grey=0.0, blurred=0.0)
-few = settings(deadline=None, max_examples=40)
 batches = st.tuples(st.integers(2, 9), st.integers(2, 7), st.integers(0, 2**32))
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def task(masked=True, seed=0, **options) -> VICReg:
     torch.manual_seed(seed)
-    mask = torch.from_numpy(circular_mask(32)) if masked else None
-    context = TaskContext(32, MEAN, STD, mask)
-    return VICReg(VICRegConfig(**{"hidden_width": 32, "width": 16} | options), TinyNetwork(), context)
-
-
-def photographs(num_images, seed=0):
-    return torch.randint(256, (num_images, 3, 32, 32), generator=seeded(seed)).byte()
-
-
-def projections(num_images, width, seed=0):
-    return torch.randn(num_images, width, generator=seeded(seed))
-
-
-def by_hand(pretext, views):
-    """The projections of the first and of the second views, float64, from a copy of the networks."""
-    wide = copy.deepcopy(pretext).double()
-    z = wide.projector(wide.encoder(normalize(views["images"], MEAN, STD).double())).detach()
-    return z[0::2], z[1::2]
+    return VICReg(VICRegConfig(**{"hidden_width": 32, "width": 16} | options), TinyNetwork(), context(masked))
 
 
 def naive_invariance(first, second):
@@ -148,7 +131,7 @@ class TestLoss:
     def test_of_a_batch_is_that_of_the_networks_run_by_hand(self):
         vicreg = task()
         views = vicreg.make_views(photographs(9), seeded())
-        first, second = by_hand(vicreg, views)
+        first, second = projections_by_hand(vicreg, views)
         output = vicreg(views)
         assert output.loss.item() == pytest.approx(naive_loss(first, second), rel=1e-3)
         stds = [np.std(z.numpy(), axis=0, ddof=1).mean() for z in (first, second)]
@@ -164,14 +147,19 @@ class TestLoss:
     def test_terms_are_weighed_as_asked(self):
         views = task().make_views(photographs(5), seeded())
         vicreg = task(invariance=3.0, variance=5.0, covariance=7.0)
-        assert vicreg(views).loss.item() == pytest.approx(naive_loss(*by_hand(vicreg, views), (3, 5, 7)), rel=1e-3)
+        assert vicreg(views).loss.item() == pytest.approx(
+            naive_loss(*projections_by_hand(vicreg, views), (3, 5, 7)), rel=1e-3
+        )
 
     def test_is_over_the_batches_of_all_processes(self, monkeypatch):
         vicreg = task()
         mine, others = (vicreg.make_views(photographs(6, seed), seeded(seed)) for seed in (0, 1))
-        elsewhere = torch.stack(by_hand(vicreg, others), dim=1).float()
+        elsewhere = torch.stack(projections_by_hand(vicreg, others), dim=1).float()
         monkeypatch.setattr(sslkit_vicreg, "gather", lambda z: torch.cat([z, elsewhere]))
-        first, second = (torch.cat(parts) for parts in zip(by_hand(vicreg, mine), by_hand(vicreg, others), strict=True))
+        first, second = (
+            torch.cat(parts)
+            for parts in zip(projections_by_hand(vicreg, mine), projections_by_hand(vicreg, others), strict=True)
+        )
         assert vicreg(mine).loss.item() == pytest.approx(naive_loss(first, second), rel=1e-3)
 
     def test_shows_a_collapse(self):
@@ -195,24 +183,8 @@ class TestLoss:
             vicreg(vicreg.make_views(photographs(1), seeded()))
 
 
-class TestViews:
-    @pytest.mark.parametrize("masked", [False, True])
-    def test_are_two_an_image_side_by_side(self, masked):
-        vicreg = task(masked, views=ViewsConfig(recoloured=0.0, grey=0.0))
-        images = torch.arange(1, 6, dtype=torch.uint8).mul(40).view(5, 1, 1, 1).expand(5, 3, 32, 32)
-        views = vicreg.make_views(images, seeded())["images"]
-        assert views.shape == (10, 3, 32, 32)
-        assert views.dtype == torch.uint8
-        assert views[:, 0, 16, 16].tolist() == [40, 40, 80, 80, 120, 120, 160, 160, 200, 200]
-
-    def test_differ_between_the_two_of_an_image(self):
-        views = task().make_views(photographs(4), seeded())["images"]
-        assert all(not torch.equal(first, second) for first, second in views.unflatten(0, (4, 2)))
-
-    def test_options_of_views_are_heeded(self):
-        images = photographs(3)
-        views = task(masked=False, views=UNCHANGED).make_views(images, seeded())["images"]
-        assert torch.equal(views, images.repeat_interleave(2, dim=0))
+class TestViews(ViewsOfTwo):
+    task = staticmethod(task)
 
 
 class TestPlugin:
@@ -221,7 +193,7 @@ class TestPlugin:
         assert (VICReg.name, VICReg.family, VICReg.min_batch_size) == ("vicreg", "redundancy reduction", 2)
 
     def test_the_projector_has_the_documented_widths(self):
-        vicreg = VICReg(VICRegConfig(), TinyNetwork(), TaskContext(32, MEAN, STD))
+        vicreg = VICReg(VICRegConfig(), TinyNetwork(), context(masked=False))
         layers = [layer for layer in vicreg.projector if isinstance(layer, torch.nn.Linear)]
         assert [(layer.in_features, layer.out_features) for layer in layers] == [(48, 1024), (1024, 1024), (1024, 256)]
         assert isinstance(vicreg.projector[-1], torch.nn.Linear)  # BatchNorm would do the variance term's work
@@ -241,16 +213,6 @@ class TestPlugin:
             VICRegConfig(**options)
 
     def test_learns(self):
-        vicreg = task(views=UNCHANGED.model_copy(update={"min_area": 0.7})).train()
-        images = torch.randint(256, (16, 3, 4, 4), generator=seeded()).byte().repeat_interleave(8, 2)
-        images = images.repeat_interleave(8, 3)
-        optimizer = make_optimizer([vicreg], 3e-3, 0.0)
-        outputs = []
-        for update in range(60):
-            output = vicreg(vicreg.make_views(images, seeded(update)))
-            optimizer.zero_grad()
-            output.loss.backward()
-            optimizer.step()
-            outputs.append(output)
+        outputs = trained(task(views=UNCHANGED.model_copy(update={"min_area": 0.7})))
         assert outputs[-1].loss.item() < outputs[0].loss.item() / 2
         assert outputs[-1].metrics["projection_std"].item() > 0.6
