@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sslkit.config.schema import PluginTable
     from sslkit.data.lab import grey_of, lab_of, srgb_of
     from sslkit.data.normalization import normalize
+    from sslkit.data.squares import cut_squares, inscribed_square
     from sslkit.data.tables import read_table
     from sslkit.data.views import ViewsConfig, augmented_views
     from sslkit.engine.decoder import MapDecoder
@@ -57,6 +58,7 @@ _HOMES = {
     "sslkit.config.schema": ("PluginTable",),
     "sslkit.data.lab": ("grey_of", "lab_of", "srgb_of"),
     "sslkit.data.normalization": ("normalize",),
+    "sslkit.data.squares": ("cut_squares", "inscribed_square"),
     "sslkit.data.tables": ("read_table",),
     "sslkit.data.views": ("ViewsConfig", "augmented_views"),
     "sslkit.engine.decoder": ("MapDecoder",),
@@ -124,6 +126,7 @@ __all__ = [
     "augmented_views",
     "bench",
     "build_registry",
+    "cut_squares",
     "doctor",
     "feature_map",
     "feature_map_shape",
@@ -132,6 +135,7 @@ __all__ = [
     "gather",
     "grey_of",
     "hookimpl",
+    "inscribed_square",
     "lab_of",
     "listed",
     "load_config",

@@ -39,6 +39,7 @@ from sslkit import (
     StepOutput,
     TaskContext,
     Views,
+    cut_squares,
     gather,
     hookimpl,
     normalize,
@@ -46,7 +47,7 @@ from sslkit import (
 )
 from sslkit_cpc.context import RowCausalNetwork
 from sslkit_cpc.loss import info_nce
-from sslkit_cpc.patches import PatchGrid, alter_patches, cut_patches, make_patch_grid
+from sslkit_cpc.patches import PatchGrid, alter_patches, make_patch_grid
 
 __all__ = ["ContrastivePredictiveCoding", "CpcConfig", "RowCausalNetwork", "info_nce"]
 
@@ -156,7 +157,7 @@ class ContrastivePredictiveCoding(PretextTask[CpcConfig]):
         offsets = torch.randint(grid.jitter + 1, (len(images), grid.rows**2, 2), generator=generator)
         corners = grid.corners() + offsets
         patches = alter_patches(
-            cut_patches(images, corners.to(images.device), grid.patch),
+            cut_squares(images, corners, grid.patch),
             generator,
             one_channel=config.one_channel,
             flip=config.flip,

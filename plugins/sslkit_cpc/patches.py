@@ -1,4 +1,4 @@
-"""Where the overlapping patches of an image lie, how they are cut out, and what is done to each."""
+"""Where the overlapping patches of an image lie, and what is done to each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 
 import torch
+
+from sslkit import inscribed_square
 
 _LEAST_PATCH = 4
 """Fewer pixels a side show nothing that could be recognised."""
@@ -64,34 +66,11 @@ def make_patch_grid(image_size: int, mask: torch.Tensor | None, rows: int, overl
         >>> make_patch_grid(256, None, rows=7, overlap=0.5, jitter=0.0)
         PatchGrid(rows=7, start=0, stride=32, cell=64, patch=64)
     """
-    margin = _margin(image_size, mask)
-    side = image_size - 2 * margin
+    start, side = inscribed_square(image_size, mask)
     grid = _grid_in_square(side, rows, overlap, jitter)
     if grid.patch < _LEAST_PATCH:
         raise ValueError(_too_small(image_size, side, rows, overlap, jitter))
-    return PatchGrid(rows, margin + grid.start, grid.stride, grid.cell, grid.patch)
-
-
-def cut_patches(images: torch.Tensor, corners: torch.Tensor, side: int) -> torch.Tensor:
-    """Cut square patches out of images, in the images' memory format.
-
-    Args:
-        images: any dtype (N, C, H, W).
-        corners: int64 (N, P, 2), row and column of the upper left pixel of P patches an image.
-        side: of each patch.
-
-    Returns:
-        The same dtype (N P, C, side, side); row P i + p is the patch at ``corners[i, p]`` of image i.
-
-    Example:
-        >>> image = torch.arange(16).view(1, 1, 4, 4)
-        >>> cut_patches(image, torch.tensor([[[0, 0], [1, 2]]]), side=2).flatten(1).tolist()
-        [[0, 1, 4, 5], [6, 7, 10, 11]]
-    """
-    windows = images.unfold(2, side, 1).unfold(3, side, 1)
-    rows, columns = corners.unbind(dim=2)
-    owners = torch.arange(len(images), device=images.device).unsqueeze(1)
-    return windows[owners, :, rows, columns].flatten(0, 1)
+    return PatchGrid(rows, start + grid.start, grid.stride, grid.cell, grid.patch)
 
 
 def alter_patches(
@@ -144,17 +123,6 @@ def _grid_in_square(side: int, rows: int, overlap: float, jitter: float) -> Patc
 def _stride(cell: int, overlap: float) -> int:
     # Rounded first, since 10 * (1 - 0.7) is above 3 by an error of the last bit, and 4 would be wrong.
     return math.ceil(round(cell * (1 - overlap), 6))
-
-
-def _margin(image_size: int, mask: torch.Tensor | None) -> int:
-    """Return the width of the frame to cut off, so that the rest lies in the mask; up to half of the image."""
-    if mask is None:
-        return 0
-    half = image_size // 2
-    inside = (
-        margin for margin in range(half) if mask[margin : image_size - margin, margin : image_size - margin].all()
-    )
-    return next(inside, half)
 
 
 def _too_small(image_size: int, side: int, rows: int, overlap: float, jitter: float) -> str:

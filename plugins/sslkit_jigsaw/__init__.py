@@ -25,9 +25,9 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from sslkit import PluginConfig, PretextTask, StepOutput, TaskContext, Views, hookimpl
+from sslkit import PluginConfig, PretextTask, StepOutput, TaskContext, Views, cut_squares, hookimpl
 from sslkit_jigsaw.permutations import choose_permutations
-from sslkit_jigsaw.tiles import NUM_TILES, Grid, cut_tiles, make_grid
+from sslkit_jigsaw.tiles import NUM_TILES, Grid, make_grid
 
 TILE_FEATURES = 128
 PUZZLE_FEATURES = 512
@@ -148,7 +148,7 @@ class Jigsaw(PretextTask[JigsawConfig]):
         offsets = torch.randint(self.grid.jitter + 1, (num_images, NUM_TILES, 2), generator=generator)
         grey = torch.rand(num_images, generator=generator) < self.config.grey
         corners = self.grid.corners()[self._places(labels)] + offsets
-        tiles = cut_tiles(images, corners.to(images.device), self.grid.tile)
+        tiles = cut_squares(images, corners, self.grid.tile)
         rows = grey.repeat_interleave(NUM_TILES).to(images.device)
         tiles[rows] = grey_tiles(tiles[rows])
         if self.config.tile_size is not None:

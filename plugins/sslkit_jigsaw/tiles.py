@@ -1,4 +1,4 @@
-"""Where the nine tiles of an image lie, and how they are cut out."""
+"""Where the nine tiles of an image lie."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 
 import torch
+
+from sslkit import inscribed_square
 
 TILES_A_SIDE = 3
 NUM_TILES = TILES_A_SIDE**2
@@ -58,34 +60,11 @@ def make_grid(image_size: int, mask: torch.Tensor | None, gap: float, jitter: fl
         >>> make_grid(96, None, gap=0.1, jitter=0.15)
         Grid(start=0, cell=30, gap=3, tile=25)
     """
-    margin = _margin(image_size, mask)
-    side = image_size - 2 * margin
+    start, side = inscribed_square(image_size, mask)
     grid = _grid_in_square(side, gap, jitter)
     if grid.tile < _LEAST_TILE:
         raise ValueError(_too_small(image_size, side, gap, jitter))
-    return Grid(margin + grid.start, grid.cell, grid.gap, grid.tile)
-
-
-def cut_tiles(images: torch.Tensor, corners: torch.Tensor, side: int) -> torch.Tensor:
-    """Cut square tiles out of images, in the images' memory format.
-
-    Args:
-        images: any dtype (N, C, H, W).
-        corners: int64 (N, T, 2), row and column of the upper left pixel of T tiles an image.
-        side: of each tile.
-
-    Returns:
-        The same dtype (N T, C, side, side); row T i + t is the tile at ``corners[i, t]`` of image i.
-
-    Example:
-        >>> image = torch.arange(16).view(1, 1, 4, 4)
-        >>> cut_tiles(image, torch.tensor([[[0, 0], [1, 2]]]), side=2).flatten(1).tolist()
-        [[0, 1, 4, 5], [6, 7, 10, 11]]
-    """
-    windows = images.unfold(2, side, 1).unfold(3, side, 1)
-    rows, columns = corners.unbind(dim=2)
-    owners = torch.arange(len(images), device=images.device).unsqueeze(1)
-    return windows[owners, :, rows, columns].flatten(0, 1)
+    return Grid(start + grid.start, grid.cell, grid.gap, grid.tile)
 
 
 def _grid_in_square(side: int, gap: float, jitter: float) -> Grid:
@@ -97,17 +76,6 @@ def _grid_in_square(side: int, gap: float, jitter: float) -> Grid:
 
 def _pixels(share: float, side: int) -> int:
     return max(1, round(share * side / TILES_A_SIDE)) if share > 0 else 0
-
-
-def _margin(image_size: int, mask: torch.Tensor | None) -> int:
-    """Return the width of the frame to cut off, so that the rest lies in the mask; up to half of the image."""
-    if mask is None:
-        return 0
-    half = image_size // 2
-    inside = (
-        margin for margin in range(half) if mask[margin : image_size - margin, margin : image_size - margin].all()
-    )
-    return next(inside, half)
 
 
 def _too_small(image_size: int, side: int, gap: float, jitter: float) -> str:

@@ -28,14 +28,23 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
-from sslkit import PluginConfig, PretextTask, StepOutput, TaskContext, Views, hookimpl, normalize, representation
+from sslkit import (
+    PluginConfig,
+    PretextTask,
+    StepOutput,
+    TaskContext,
+    Views,
+    cut_squares,
+    hookimpl,
+    normalize,
+    representation,
+)
 from sslkit_relative_patch.colours import drop_colours, project_colours
 from sslkit_relative_patch.layout import (
     NUM_DIRECTIONS,
     NUM_PATCHES,
     Layout,
     cells,
-    cut_patches,
     direction,
     make_layout,
     neighbours,
@@ -126,8 +135,7 @@ class RelativePatch(PretextTask[RelativePatchConfig]):
         num_images, reach = len(images), self.layout.jitter
         moves = torch.randint(-reach, reach + 1, (num_images, NUM_PATCHES, 2), generator=generator)
         kept = torch.randint(3, (num_images * NUM_PATCHES,), generator=generator)
-        corners = (self.layout.corners() + moves).to(images.device)
-        patches = cut_patches(images, corners, self.layout.patch)
+        patches = cut_squares(images, self.layout.corners() + moves, self.layout.patch)
         if self.config.patch_size is not None:
             patches = F.interpolate(patches, self.config.patch_size, mode="bilinear", antialias=True)
         if self.config.colour == "drop":

@@ -1,4 +1,4 @@
-"""Where the nine patches of an image lie, how they are cut out, and which of them are neighbours."""
+"""Where the nine patches of an image lie, and which of them are neighbours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 
 import torch
+
+from sslkit import inscribed_square
 
 CELLS_A_SIDE = 3
 NUM_PATCHES = CELLS_A_SIDE**2
@@ -104,39 +106,14 @@ def make_layout(image_size: int, mask: torch.Tensor | None, gap: float, jitter: 
         >>> make_layout(96, None, gap=0.5, jitter=0.07)
         Layout(start=4, patch=22, gap=11, jitter=2)
     """
-    margin = _margin(image_size, mask)
-    side = image_size - 2 * margin
+    start, side = inscribed_square(image_size, mask)
     needed = _side_for(_LEAST_PATCH, gap, jitter)
     if side < needed:
         raise ValueError(_too_small(image_size, side, needed, gap, jitter))
     patch = next(patch for patch in range(side, 0, -1) if _side_for(patch, gap, jitter) <= side)
     unused = side - _side_for(patch, gap, jitter)
     gap_pixels, jitter_pixels = _pixels(patch, gap, jitter)
-    return Layout(margin + unused // 2 + jitter_pixels, patch, gap_pixels, jitter_pixels)
-
-
-def cut_patches(images: torch.Tensor, corners: torch.Tensor, side: int) -> torch.Tensor:
-    """Cut square patches out of images.
-
-    Args:
-        images: any dtype (N, C, H, W).
-        corners: int64 (N, P, 2), row and column of the upper left pixel of P patches an image.
-        side: of each patch.
-
-    Returns:
-        The same dtype (N P, C, side, side), in channels-last layout; row P i + p is the patch at ``corners[i, p]`` of
-        image i.
-
-    Example:
-        >>> image = torch.arange(16).view(1, 1, 4, 4)
-        >>> cut_patches(image, torch.tensor([[[0, 0], [1, 2]]]), side=2).flatten(1).tolist()
-        [[0, 1, 4, 5], [6, 7, 10, 11]]
-    """
-    within = torch.arange(side, device=images.device)
-    rows, columns = (corners.unsqueeze(3) + within).unbind(dim=2)
-    owners = torch.arange(len(images), device=images.device).view(-1, 1, 1, 1)
-    pixels = images[owners, :, rows.unsqueeze(3), columns.unsqueeze(2)]  # (N, P, side, side, C)
-    return pixels.flatten(0, 1).permute(0, 3, 1, 2)
+    return Layout(start + unused // 2 + jitter_pixels, patch, gap_pixels, jitter_pixels)
 
 
 def _pixels(patch: int, gap: float, jitter: float) -> tuple[int, int]:
@@ -149,16 +126,6 @@ def _side_for(patch: int, gap: float, jitter: float) -> int:
     """Return the side of the square that nine patches need, moved in whatever way."""
     gap_pixels, jitter_pixels = _pixels(patch, gap, jitter)
     return CELLS_A_SIDE * patch + (CELLS_A_SIDE - 1) * gap_pixels + 2 * jitter_pixels
-
-
-def _margin(image_size: int, mask: torch.Tensor | None) -> int:
-    """Return the width of the frame that holds all that the mask hides."""
-    if mask is None or mask.all():
-        return 0
-    places = torch.arange(image_size)
-    to_border = torch.minimum(places, places.flip(0))
-    depth = torch.minimum(to_border.unsqueeze(1), to_border)
-    return int(depth[~mask].max()) + 1
 
 
 def _too_small(image_size: int, side: int, needed: int, gap: float, jitter: float) -> str:

@@ -2,21 +2,16 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from masks import fundus_mask
 
-from sslkit.data.cropping import circular_mask
-from sslkit_cpc.patches import PatchGrid, alter_patches, cut_patches, make_patch_grid
+from sslkit_cpc.patches import PatchGrid, alter_patches, make_patch_grid
 
 few = settings(deadline=None, max_examples=60)
 options = st.tuples(st.integers(3, 9), st.floats(0, 0.75), st.floats(0, 0.5))
-
-
-def fundus_mask(size):
-    return torch.from_numpy(circular_mask(size))
 
 
 def seeded(seed=0):
@@ -105,23 +100,6 @@ class TestGrid:
         mask[32, 32] = False
         with pytest.raises(ValueError, match=r"^the mask hides the centre of the images of 64 px, and the patches are"):
             make_patch_grid(64, mask, 5, 0.5, 0.0)
-
-
-class TestCut:
-    @few
-    @given(st.integers(1, 3), st.integers(3, 10), st.integers(3, 10), st.data())
-    def test_equals_slices_one_by_one(self, num_images, height, width, data):
-        side = data.draw(st.integers(1, min(height, width)))
-        corner = st.tuples(st.integers(0, height - side), st.integers(0, width - side))
-        of_image = st.lists(corner, min_size=4, max_size=4)
-        corners = data.draw(st.lists(of_image, min_size=num_images, max_size=num_images))
-        images = torch.arange(num_images * 3 * height * width).view(num_images, 3, height, width)
-        naive = [
-            image[:, row : row + side, column : column + side].numpy()
-            for image, places in zip(images, corners, strict=True)
-            for row, column in places
-        ]
-        np.testing.assert_array_equal(cut_patches(images, torch.tensor(corners), side).numpy(), np.stack(naive))
 
 
 class TestAlter:

@@ -2,41 +2,16 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from masks import ellipses, fundus_mask, naive_square
 
-from sslkit.data.cropping import circular_mask
-from sslkit_jigsaw.tiles import Grid, cut_tiles, make_grid
+from sslkit_jigsaw.tiles import Grid, make_grid
 
 few = settings(deadline=None, max_examples=60)
 shares = st.tuples(st.floats(0, 0.3), st.floats(0, 0.5))
-
-
-def fundus_mask(size):
-    return torch.from_numpy(circular_mask(size))
-
-
-@st.composite
-def masks(draw):
-    """Discs, ellipses and frames, of which some do not lie in the middle."""
-    size = draw(st.integers(40, 130))
-    down, across = (draw(st.floats(0.3, 0.6)) * size for _ in range(2))
-    row, column = (size / 2 + draw(st.floats(-0.1, 0.1)) * size for _ in range(2))
-    places = torch.arange(size) + 0.5
-    return ((places[:, None] - row) / down) ** 2 + ((places - column) / across) ** 2 <= 1
-
-
-def naive_square(mask):
-    """The largest centred square in a mask: pixel by pixel, from the largest."""
-    size = len(mask)
-    for margin in range(size // 2):
-        inside = range(margin, size - margin)
-        if all(bool(mask[row, column]) for row in inside for column in inside):
-            return margin, size - 2 * margin
-    raise AssertionError("the mask has no centre")
 
 
 class TestGrid:
@@ -65,7 +40,7 @@ class TestGrid:
         assert grid.tile >= 4
 
     @settings(deadline=None, max_examples=25)
-    @given(masks(), shares)
+    @given(ellipses(), shares)
     def test_cells_fill_the_largest_centred_square_of_the_mask(self, mask, options):
         margin, side = naive_square(mask)
         assume(side > 40)
@@ -106,26 +81,3 @@ class TestGrid:
         mask[32, 32] = False
         with pytest.raises(ValueError, match=r"^the mask hides the centre of the images of 64 px, and the tiles are"):
             make_grid(64, mask, 0.1, 0.15)
-
-
-class TestCut:
-    @few
-    @given(st.integers(1, 3), st.integers(1, 4), st.integers(3, 12), st.integers(3, 12), st.data())
-    def test_equals_slices_one_by_one(self, num_images, channels, height, width, data):
-        side = data.draw(st.integers(1, min(height, width)))
-        corner = st.tuples(st.integers(0, height - side), st.integers(0, width - side))
-        count = data.draw(st.integers(1, 5))
-        corners = data.draw(st.lists(st.lists(corner, min_size=count, max_size=count), min_size=num_images, max_size=3))
-        corners = corners[:num_images]
-        images = torch.arange(num_images * channels * height * width).view(num_images, channels, height, width)
-        naive = [
-            image[:, row : row + side, column : column + side].numpy()
-            for image, of_image in zip(images, corners, strict=True)
-            for row, column in of_image
-        ]
-        np.testing.assert_array_equal(cut_tiles(images, torch.tensor(corners), side).numpy(), np.stack(naive))
-
-    def test_keeps_the_layout_of_the_cache(self):
-        images = torch.zeros(2, 16, 16, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
-        tiles = cut_tiles(images, torch.zeros(2, 9, 2, dtype=torch.int64), 5)
-        assert tiles.is_contiguous(memory_format=torch.channels_last)

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from masks import ellipses, fundus_mask, naive_square
 
-from sslkit.data.cropping import circular_mask
-from sslkit_relative_patch.layout import Layout, cells, cut_patches, direction, make_layout, neighbours
+from sslkit_relative_patch.layout import Layout, cells, direction, make_layout, neighbours
 
 few = settings(deadline=None, max_examples=60)
 
@@ -19,30 +18,6 @@ def shares(draw):
     """Gaps and jitters as the options allow them."""
     gap = draw(st.floats(0.05, 1))
     return gap, draw(st.floats(0, min(0.25, 0.499 * gap)))
-
-
-@st.composite
-def masks(draw):
-    """Ellipses, of which some do not lie in the middle."""
-    size = draw(st.integers(40, 110))
-    down, across = (draw(st.floats(0.35, 0.6)) * size for _ in range(2))
-    row, column = (size / 2 + draw(st.floats(-0.1, 0.1)) * size for _ in range(2))
-    places = torch.arange(size) + 0.5
-    return ((places[:, None] - row) / down) ** 2 + ((places - column) / across) ** 2 <= 1
-
-
-def fundus_mask(size):
-    return torch.from_numpy(circular_mask(size))
-
-
-def naive_square(mask):
-    """The largest centred square in a mask: pixel by pixel, from the largest."""
-    size = len(mask)
-    for margin in range(size // 2):
-        inside = range(margin, size - margin)
-        if all(bool(mask[row, column]) for row in inside for column in inside):
-            return margin, size - 2 * margin
-    raise AssertionError("the mask has no centre")
 
 
 class TestDirection:
@@ -114,7 +89,7 @@ class TestLayout:
         assert 3 * larger + 2 * max(round(gap * larger), 2 * jitter_then + 1) + 2 * jitter_then > size
 
     @settings(deadline=None, max_examples=25)
-    @given(masks(), shares())
+    @given(ellipses(), shares())
     def test_lies_in_the_largest_centred_square_of_the_mask(self, mask, options):
         margin, side = naive_square(mask)
         assume(side > 30)
@@ -159,22 +134,3 @@ class TestLayout:
         mask[32, 32] = False
         with pytest.raises(ValueError, match=r"^the mask hides the centre of the images of 64 px, and the patches are"):
             make_layout(64, mask, 0.5, 0.07)
-
-
-class TestCut:
-    @few
-    @given(st.integers(1, 3), st.integers(1, 4), st.integers(3, 12), st.integers(3, 12), st.data())
-    def test_equals_slices_one_by_one(self, num_images, channels, height, width, data):
-        side = data.draw(st.integers(1, min(height, width)))
-        corner = st.tuples(st.integers(0, height - side), st.integers(0, width - side))
-        count = data.draw(st.integers(1, 5))
-        corners = [[data.draw(corner) for _ in range(count)] for _ in range(num_images)]
-        images = torch.arange(num_images * channels * height * width).view(num_images, channels, height, width)
-        naive = [
-            image[:, row : row + side, column : column + side].numpy()
-            for image, of_image in zip(images, corners, strict=True)
-            for row, column in of_image
-        ]
-        patches = cut_patches(images, torch.tensor(corners), side)
-        np.testing.assert_array_equal(patches.numpy(), np.stack(naive))
-        assert patches.is_contiguous(memory_format=torch.channels_last)
