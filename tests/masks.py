@@ -1,4 +1,4 @@
-"""Masks of images, and the square in a mask, looked for pixel by pixel."""
+"""Masks of images, the square in a mask, looked for pixel by pixel, and images whose pixels say where they lie."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ def naive_square(mask: torch.Tensor) -> tuple[int, int]:
         if all(bool(mask[row, column]) for row in inside for column in inside):
             return margin, size - 2 * margin
     return size // 2, 0
+
+
+def coordinates(num_images: int, size: int, masked: bool = False) -> torch.Tensor:
+    """Images whose red is the row, green the column and blue the image's number; what a mask hides is 255 in all."""
+    places = torch.arange(size, dtype=torch.uint8)
+    images = torch.empty(num_images, 3, size, size, dtype=torch.uint8)
+    images[:, 0], images[:, 1] = places[:, None], places
+    images[:, 2] = torch.arange(num_images)[:, None, None]
+    if masked:
+        images[:, :, ~fundus_mask(size)] = 255
+    return images

@@ -9,13 +9,13 @@ import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from masks import coordinates, fundus_mask
 from pydantic import ValidationError
 from studies import tiny_config
 from torch import nn
 from torch.nn import functional as F
 
 from sslkit import TaskContext, build_registry
-from sslkit.data.cropping import circular_mask
 from sslkit.errors import ConfigError
 from sslkit.experiment.plan import resolve
 from sslkit_cpc import ContrastivePredictiveCoding, CpcConfig, sslkit_pretext_tasks
@@ -50,24 +50,13 @@ class Normalised(Means):
 
 
 def context(size=64, masked=False):
-    mask = torch.from_numpy(circular_mask(size)) if masked else None
+    mask = fundus_mask(size) if masked else None
     return TaskContext(size, MEAN, STD, mask)
 
 
 def task(size=64, masked=False, encoder=None, **options) -> ContrastivePredictiveCoding:
     torch.manual_seed(0)
     return ContrastivePredictiveCoding(CpcConfig(**options), encoder or Means(), context(size, masked))
-
-
-def coordinates(num_images, size, masked=False):
-    """Images whose red is the row, green the column and blue the image's number; what a mask hides is 255 in all."""
-    places = torch.arange(size, dtype=torch.uint8)
-    images = torch.empty(num_images, 3, size, size, dtype=torch.uint8)
-    images[:, 0], images[:, 1] = places[:, None], places
-    images[:, 2] = torch.arange(num_images)[:, None, None]
-    if masked:
-        images[:, :, ~torch.from_numpy(circular_mask(size))] = 255
-    return images
 
 
 def photographs(num_images, size=64, seed=0):
