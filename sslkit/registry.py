@@ -74,7 +74,7 @@ class PluginInfo:
 
     @property
     def family(self) -> str:
-        """What kind of pretext task it is, one of [FAMILIES][sslkit.interfaces.FAMILIES]; of other plugins "other"."""
+        """What kind of pretext task it is, one of ``FAMILIES``; of other plugins "other"."""
         family = getattr(self.cls, "family", "other")
         return family if family in FAMILIES else "other"
 
