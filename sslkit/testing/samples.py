@@ -6,15 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-_DISCS = 5
-"""In an image."""
-
 
 def sample_pixels(count: int, size: int, seed: int = 0) -> npt.NDArray[np.uint8]:
-    """Return images of a sky over ground with coloured discs, uint8 (M, H, W, 3).
+    """Return images of a sky over ground and a coloured disc, uint8 (M, H, W, 3).
 
-    Up differs from down and one place from another, colour goes with brightness, and images differ in more than a
-    change of colours hides: there is something to learn for tasks of many kinds.
+    Up differs from down and one place from another, and colour goes with brightness: there is something to learn for
+    tasks of many kinds.
 
     Args:
         count: M.
@@ -29,14 +26,12 @@ def sample_pixels(count: int, size: int, seed: int = 0) -> npt.NDArray[np.uint8]
     rows, columns = np.mgrid[0:size, 0:size].astype(np.float32) / size
     images = []
     for _ in range(count):
-        horizon = rng.uniform(0.35, 0.65)
+        horizon, hue = rng.uniform(0.35, 0.65), rng.uniform(0, 1, 3)
         sky = (rows < horizon)[..., None]
         image = np.where(sky, [0.45, 0.65, 0.95] * (1 - 0.5 * rows[..., None]), [0.35, 0.25, 0.1])
-        for _ in range(_DISCS):
-            x, y, radius = rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.8), rng.uniform(0.1, 0.25)
-            disc = ((columns - x) ** 2 + (rows - y) ** 2 < radius**2)[..., None]
-            image = np.where(disc, 0.3 + 0.7 * rng.uniform(0, 1, 3), image)
-        image = image + rng.normal(0, 0.03, (size, size, 1))
+        x, y, radius = rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.8), rng.uniform(0.1, 0.25)
+        disc = ((columns - x) ** 2 + (rows - y) ** 2 < radius**2)[..., None]
+        image = np.where(disc, 0.3 + 0.7 * hue, image) + rng.normal(0, 0.03, (size, size, 1))
         images.append((image.clip(0, 1) * 255).astype(np.uint8))
     return np.stack(images)
 
