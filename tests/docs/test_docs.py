@@ -36,7 +36,7 @@ from sslkit.experiment.schema import json_schema
 from sslkit.testing import CHECKS, Check
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 """Its files and commands build on one another: test_tutorial.py follows it from end to end."""
 WHOLE = {"dataset", "backbone", "pretext", "head"}
@@ -77,7 +77,7 @@ HOOKS = load("hooks")
 
 def rendered(page: Path) -> str:
     text = page.read_text(encoding="utf-8")
-    return HOOKS.on_page_markdown(text) if page.parent.name == "docs" else text
+    return HOOKS.on_page_markdown(text) if ROOT / "docs" in page.parents else text
 
 
 def blocks_of(page: Path) -> Iterator[Block]:
@@ -422,8 +422,9 @@ def test_thresholds_of_the_audit_are_those_of_the_code() -> None:
 
 
 def test_the_site_lists_every_page_of_the_manual() -> None:
-    listed = re.findall(r"^  - [^:]+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
-    assert sorted(listed) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))
+    listed = re.findall(r"^ +- [^:]+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    pages = (page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md"))
+    assert sorted(listed) == sorted(page.as_posix() for page in pages)
 
 
 def test_docstrings_with_an_example_become_code() -> None:
