@@ -124,7 +124,12 @@ class Timm(Backbone[TimmConfig]):
                 features = network.forward_features(torch.empty(1, 3, image_size, image_size, device="meta"))
                 h = network.forward_head(features, pre_logits=True)
         except Exception as error:  # a model refuses a size by whatever its layers raise: RuntimeError, AssertionError
-            hint = f"; give options = {{img_size = {image_size}}}" if network.pretrained_cfg["fixed_input_size"] else ""
+            hint = (
+                f"; give options = {{img_size = {image_size}}}, or where views have several sizes and the model can, "
+                "{dynamic_img_size = true}"
+                if network.pretrained_cfg["fixed_input_size"]
+                else ""
+            )
             return f"{self.config.model} cannot take images of {image_size} px: {abbreviate(str(error), 300)}{hint}"
         if h.shape != (1, width):
             return f"{self.config.model} gives representations {tuple(h.shape[1:])}, not ({width},); see its options"
