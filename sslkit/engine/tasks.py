@@ -31,17 +31,23 @@ def make_views(task: PretextTask[Any], images: torch.Tensor, generator: torch.Ge
 def views_an_image(views: Views, num_images: int) -> float:
     """Return how many images a task makes of one: rows of uint8 (N, 3, H, W), of whatever size, among its views.
 
-    Where there are none of that kind, the rows of the first view.
+    What is called ``targets`` is to be predicted, and no view of the encoder's. Where there are no such images, the rows
+    of the first view count.
 
     Args:
         views: what a task's ``make_views`` returned.
         num_images: of how many images.
 
     Example:
-        >>> views_an_image({"images": torch.zeros(8, 3, 4, 4, dtype=torch.uint8), "labels": torch.zeros(8)}, 2)
+        >>> images = torch.zeros(8, 3, 4, 4, dtype=torch.uint8)
+        >>> views_an_image({"images": images, "targets": images, "labels": torch.zeros(8)}, 2)
         4.0
     """
-    shown = [view for view in views.values() if view.ndim == 4 and view.shape[1] == 3 and view.dtype == torch.uint8]
+    shown = [
+        view
+        for name, view in views.items()
+        if view.ndim == 4 and view.shape[1] == 3 and view.dtype == torch.uint8 and not name.endswith("targets")
+    ]
     return sum(map(len, shown or list(views.values())[:1])) / num_images
 
 
