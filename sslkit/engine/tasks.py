@@ -31,8 +31,8 @@ def make_views(task: PretextTask[Any], images: torch.Tensor, generator: torch.Ge
 def views_an_image(views: Views, num_images: int) -> float:
     """Return how many images a task makes of one: rows of uint8 (N, 3, H, W), of whatever size, among its views.
 
-    What is called ``targets`` is to be predicted, and no view of the encoder's. Where there are no such images, the rows
-    of the first view count.
+    What is called ``targets`` is to be predicted, and is no view of the encoder's. Where there are no such images, the
+    rows of the first view count.
 
     Args:
         views: what a task's ``make_views`` returned.
