@@ -35,8 +35,8 @@ def tasks_table(run: Run, lines: Sequence[Line], fractions: Sequence[float]) -> 
     note = (
         f"Mean {metric_name(run.metric)} over folds, by share of the labels; the mean paired difference to training "
         "from scratch with its 95 % interval, of each task by itself: of twenty tasks without effect, one has an "
-        "interval that leaves out zero. Views are what a task makes of the images in one pretraining; time and memory "
-        "are the mean of a pretraining and the most that one has taken."
+        "interval that leaves out zero, which the figure shows in colour. Views are what a task makes of the images in "
+        "one pretraining; time and memory are the mean of a pretraining and the most that one has taken."
     )
     table = element("table", head, element("tbody", *rows))
     return join([scroll(table, label="Pretext tasks side by side"), element("p", note, class_="note")])
