@@ -180,4 +180,4 @@ def test_a_network_without_weights_has_a_shape_too() -> None:
 
 
 def test_the_examples_run() -> None:
-    assert doctest.testmod(feature_maps) == doctest.TestResults(failed=0, attempted=5)
+    assert doctest.testmod(feature_maps) == doctest.TestResults(failed=0, attempted=7)
