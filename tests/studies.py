@@ -15,9 +15,10 @@ from sslkit.config import RunConfig, parse_config
 from sslkit.engine.precision import Compute
 from sslkit.experiment.environment import process_context
 from sslkit.experiment.observation import Silent
-from sslkit.experiment.plan import make_manifest, resolve
+from sslkit.experiment.plan import make_manifest
 from sslkit.experiment.preparation import Prepared, prepare
 from sslkit.experiment.run_directory import RunDirectory
+from sslkit.experiment.study import resolve
 
 
 def tiny_tables(**changes: Any) -> dict[str, Any]:

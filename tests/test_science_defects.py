@@ -27,10 +27,11 @@ from sslkit.errors import JobError, WeightsError
 from sslkit.experiment.audit import join_duplicates
 from sslkit.experiment.environment import process_context
 from sslkit.experiment.observation import Silent
-from sslkit.experiment.plan import make_manifest, resolve
+from sslkit.experiment.plan import make_manifest
 from sslkit.experiment.preparation import Prepared, prepare
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.running import RunResult
+from sslkit.experiment.study import resolve
 from sslkit.types import Record
 from sslkit_dr import DRGrade, DRGradeConfig
 

@@ -21,7 +21,7 @@ def config() -> None:
 def check(path: Path, overrides: tuple[str, ...]) -> None:
     """Check a configuration and the options of its plugins; touch no data."""
     from sslkit.config import load_config
-    from sslkit.experiment.plan import resolve
+    from sslkit.experiment.study import resolve
     from sslkit.registry import build_registry
 
     study = resolve(load_config(path, overrides), build_registry())

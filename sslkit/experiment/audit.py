@@ -30,10 +30,10 @@ from sslkit.data.manifest import UNLABELLED, Manifest
 from sslkit.data.splits import Splits
 from sslkit.engine.networks import build_network, call_with_seed
 from sslkit.errors import DataError
-from sslkit.experiment.plan import Study
 from sslkit.experiment.probes import probe_pretext
 from sslkit.experiment.recipe import task_context
 from sslkit.experiment.statistics_probe import probe_global_statistics
+from sslkit.experiment.study import Study
 from sslkit.files import write_json
 
 _MOST_UNLISTED = 1000

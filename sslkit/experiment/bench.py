@@ -19,11 +19,12 @@ from sslkit.engine.precision import Compute
 from sslkit.experiment.cell import FROZEN_ARMS, CellJob
 from sslkit.experiment.environment import hardware, num_workers
 from sslkit.experiment.features import FeaturesJob
-from sslkit.experiment.plan import Study, draw_splits, make_jobs, make_manifest, resolve
+from sslkit.experiment.plan import draw_splits, make_jobs, make_manifest
 from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.recipe import Recipe, digest, versions
 from sslkit.experiment.schedule import makespan
 from sslkit.experiment.stages import time_cells, time_ingest, time_prediction, time_pretraining
+from sslkit.experiment.study import Study, resolve
 from sslkit.files import make_folder, write_json
 from sslkit.interfaces import Job
 from sslkit.registry import Registry

@@ -15,7 +15,6 @@ from sslkit.blame import blame
 from sslkit.checksums import seal, successor
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.nearest import NearestNeighbours
-from sslkit.experiment.plan import Study
 from sslkit.experiment.scoring import (
     Decoder,
     ScoredImages,
@@ -24,6 +23,7 @@ from sslkit.experiment.scoring import (
     score,
     write_predictions,
 )
+from sslkit.experiment.study import Study
 from sslkit.files import write_atomically, write_json
 
 FITTED = "fitted.safetensors"

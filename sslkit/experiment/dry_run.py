@@ -11,8 +11,9 @@ from sslkit.config import RunConfig
 from sslkit.engine.precision import Compute
 from sslkit.experiment.bench import Bench, kept_bench
 from sslkit.experiment.environment import num_workers
-from sslkit.experiment.plan import cell_coordinates, draw_splits, make_manifest, pretraining_folds, resolve
+from sslkit.experiment.plan import cell_coordinates, draw_splits, make_manifest, pretraining_folds
 from sslkit.experiment.run_directory import check_directory, locate
+from sslkit.experiment.study import resolve
 from sslkit.registry import Registry
 
 

@@ -30,8 +30,8 @@ from sslkit.engine.weights import load_state, read_weights, refuse_misfits
 from sslkit.errors import DataError, RunDirectoryError, did_you_mean
 from sslkit.experiment.cross_fitting import FITTED
 from sslkit.experiment.environment import available_cores
-from sslkit.experiment.plan import Study, resolve
 from sslkit.experiment.run_directory import SETTLED, RunDirectory
+from sslkit.experiment.study import Study, resolve
 from sslkit.files import read_file
 from sslkit.interfaces import DownstreamHead
 from sslkit.registry import Registry

@@ -18,9 +18,10 @@ from sslkit.errors import DataError
 from sslkit.experiment.audit import Audit, audit, duplicates_of, join_duplicates
 from sslkit.experiment.environment import git_state, hardware
 from sslkit.experiment.observation import RunObserver
-from sslkit.experiment.plan import Jobs, Study, draw_splits, make_jobs
+from sslkit.experiment.plan import Jobs, draw_splits, make_jobs
 from sslkit.experiment.recipe import Recipe, versions
 from sslkit.experiment.run_directory import RunDirectory
+from sslkit.experiment.study import Study
 from sslkit.printable import printable
 
 

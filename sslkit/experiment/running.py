@@ -23,13 +23,14 @@ from sslkit.experiment.cross_fitting import cross_fit
 from sslkit.experiment.environment import num_decoders, num_workers, process_context
 from sslkit.experiment.epoch_log import read_epochs
 from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent, describe_job
-from sslkit.experiment.plan import Study, draw_splits, make_manifest, resolve
+from sslkit.experiment.plan import draw_splits, make_manifest
 from sslkit.experiment.preparation import Prepared, describe, prepare
 from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.results import Row, read_results, write_results
 from sslkit.experiment.run_directory import SETTLED, RunDirectory, check_directory, locate
 from sslkit.experiment.run_lock import locked
 from sslkit.experiment.sentences import sentences
+from sslkit.experiment.study import Study, resolve
 from sslkit.files import remove_parts, write_json, write_text
 from sslkit.interfaces import NOT_RUN, Job
 from sslkit.registry import Registry

@@ -23,12 +23,12 @@ from sslkit.engine.tasks import make_views, views_an_image
 from sslkit.errors import DataError
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.environment import num_decoders, process_context
-from sslkit.experiment.plan import Study
 from sslkit.experiment.prediction import Predictor
 from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.recipe import Configured, Recipe, task_context
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.stopwatch import time_updates
+from sslkit.experiment.study import Study
 
 _SAMPLE = 96
 """Images that are decoded to measure decoding."""

@@ -29,10 +29,11 @@ from sslkit.data.preprocessing import Preprocessing
 from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.experiment.environment import available_cores, process_context
 from sslkit.experiment.observation import Silent
-from sslkit.experiment.plan import make_manifest, resolve
+from sslkit.experiment.plan import make_manifest
 from sslkit.experiment.preparation import Prepared, prepare
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.stopwatch import time_updates
+from sslkit.experiment.study import resolve
 from sslkit.metrics import quadratic_weighted_kappa
 from sslkit_local import Local
 

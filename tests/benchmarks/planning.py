@@ -19,9 +19,10 @@ def main(path: Path, count: int) -> None:
     import sslkit
     from sslkit.config import load_config
     from sslkit.data.cache import ImageCache
-    from sslkit.experiment.plan import draw_splits, make_jobs, make_manifest, resolve
+    from sslkit.experiment.plan import draw_splits, make_jobs, make_manifest
     from sslkit.experiment.recipe import Recipe
     from sslkit.experiment.run_directory import RunDirectory
+    from sslkit.experiment.study import resolve
 
     config = load_config(path, [f"dataset.patients={count // 2}", "evaluation.arms=['pretrained','scratch','knn']"])
     study = resolve(config, sslkit.build_registry())

@@ -12,8 +12,8 @@ import pytest
 
 from sslkit import build_registry, parse_config
 from sslkit.errors import ConfigError, PluginError
-from sslkit.experiment.plan import configure
 from sslkit.experiment.schema import json_schema
+from sslkit.experiment.study import configure
 from sslkit.registry import Kind
 
 REGISTRY = build_registry()

@@ -27,12 +27,12 @@ from sslkit.cli import cli
 from sslkit.config import RunConfig, parse_config
 from sslkit.data.duplicates import LEAST_SIMILARITY, MAX_DISTANCE
 from sslkit.experiment.conclusions import DIFFERENCE_COLUMNS
-from sslkit.experiment.plan import resolve
 from sslkit.experiment.probes import LEAK_MARGIN, MAX_IMAGES
 from sslkit.experiment.recipe import versions
 from sslkit.experiment.results import summarise
 from sslkit.experiment.running import RunResult
 from sslkit.experiment.schema import json_schema
+from sslkit.experiment.study import resolve
 from sslkit.testing import CHECKS, Check
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from studies import tiny_config
 
 import sslkit
 from sslkit.experiment.nearest import NearestNeighbours
-from sslkit.experiment.plan import resolve
+from sslkit.experiment.study import resolve
 
 NEIGHBOURS = NearestNeighbours(resolve(tiny_config(), sslkit.build_registry()).make_head())
 

@@ -12,9 +12,10 @@ import sslkit
 from sslkit.errors import ConfigError, DataError, PluginError
 from sslkit.experiment.environment import process_context
 from sslkit.experiment.observation import Silent
-from sslkit.experiment.plan import make_manifest, resolve
+from sslkit.experiment.plan import make_manifest
 from sslkit.experiment.preparation import Prepared, prepare
 from sslkit.experiment.run_directory import RunDirectory
+from sslkit.experiment.study import resolve
 from sslkit.registry import Registry
 
 

@@ -13,9 +13,9 @@ from studies import tiny_config
 import sslkit
 from sslkit.errors import RunDirectoryError
 from sslkit.experiment import prediction
-from sslkit.experiment.plan import resolve
 from sslkit.experiment.prediction import Predictor
 from sslkit.experiment.running import RunResult
+from sslkit.experiment.study import resolve
 
 
 def results(run: RunResult) -> list[dict[str, str]]:

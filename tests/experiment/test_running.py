@@ -16,8 +16,8 @@ from studies import tiny_config
 
 import sslkit
 from sslkit.errors import ConfigError, DataError, JobError, RunDirectoryError
-from sslkit.experiment.plan import resolve
 from sslkit.experiment.running import RunResult
+from sslkit.experiment.study import resolve
 from sslkit.metrics import quadratic_weighted_kappa
 
 

@@ -23,9 +23,9 @@ from sslkit.config import to_toml
 from sslkit.errors import JobError, PluginError
 from sslkit.experiment.cross_fitting import cross_fit
 from sslkit.experiment.observation import Hooks
-from sslkit.experiment.plan import resolve
 from sslkit.experiment.preparation import Prepared
 from sslkit.experiment.recipe import Configured
+from sslkit.experiment.study import resolve
 from sslkit.registry import Kind, PluginInfo, Registry, build_registry
 
 OWN = tuple(metadata.entry_points(group="sslkit"))

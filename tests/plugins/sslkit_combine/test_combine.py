@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sslkit import PretextTask, StepOutput, TaskContext, build_registry
 from sslkit.config import PluginTable
 from sslkit.errors import ConfigError, PluginError
-from sslkit.experiment.plan import configure
 from sslkit.experiment.recipe import Configured
+from sslkit.experiment.study import configure
 from sslkit.testing import TinyNetwork
 from sslkit_combine import Combine, views_of
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from sslkit import TaskContext, build_registry
 from sslkit.errors import ConfigError
-from sslkit.experiment.plan import resolve
+from sslkit.experiment.study import resolve
 from sslkit_cpc import ContrastivePredictiveCoding, CpcConfig, sslkit_pretext_tasks
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)

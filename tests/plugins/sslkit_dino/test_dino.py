@@ -17,7 +17,7 @@ from sslkit import TaskContext, build_registry
 from sslkit.data.cropping import circular_mask
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.errors import ConfigError
-from sslkit.experiment.plan import resolve
+from sslkit.experiment.study import resolve
 from sslkit.testing.network import TinyNetwork
 from sslkit_dino import Dino, DinoConfig, DinoViewsConfig, PrototypeHead, dino_loss, moved_centre, sslkit_pretext_tasks
 from sslkit_dino.loss import entropy, teacher_probabilities

@@ -9,7 +9,7 @@ import sslkit_exemplar
 from sslkit import TaskContext, augmented_views, build_registry, normalize, representation
 from sslkit.data.cropping import circular_mask
 from sslkit.errors import ConfigError
-from sslkit.experiment.plan import resolve
+from sslkit.experiment.study import resolve
 from sslkit.testing.network import TinyNetwork
 from sslkit.testing.samples import sample_images
 from sslkit_exemplar import Exemplar, ExemplarConfig, sslkit_pretext_tasks

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 import sslkit_jigsaw
 from sslkit import TaskContext, build_registry
 from sslkit.errors import ConfigError
-from sslkit.experiment.plan import resolve
+from sslkit.experiment.study import resolve
 from sslkit_jigsaw import Jigsaw, JigsawConfig, grey_tiles, sslkit_pretext_tasks, standardize_tiles
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)

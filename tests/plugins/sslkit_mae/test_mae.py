@@ -17,7 +17,7 @@ from torch import nn
 from sslkit import TaskContext, build_registry
 from sslkit.data.cropping import circular_mask
 from sslkit.errors import ConfigError, PluginError
-from sslkit.experiment.plan import resolve
+from sslkit.experiment.study import resolve
 from sslkit.testing.generators import every_generator_seeded
 from sslkit.testing.network import TinyNetwork
 from sslkit_mae import (
