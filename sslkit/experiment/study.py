@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from sslkit.blame import blame
 from sslkit.config import PluginConfig, PluginTable, RunConfig
@@ -18,7 +21,7 @@ from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.errors import ConfigError
 from sslkit.experiment.cell import PRETRAINED_ARMS
 from sslkit.experiment.recipe import Configured, task_context
-from sslkit.interfaces import Backbone, Dataset, DownstreamHead, PretextTask
+from sslkit.interfaces import Dataset, DownstreamHead, PretextTask
 from sslkit.registry import Kind, Registry
 from sslkit.types import TaskContext
 
@@ -213,6 +216,7 @@ def _check_sizes(study: Study) -> None:
         return
     _check_batch_size(study)
     context = task_context(backbone, study.preprocessing)
+    network = cache(lambda: call_with_seed(0, partial(build_network, backbone)))  # for all tasks that ask, or for none
     for task in study.tasks:
         for view in _view_sizes(task, context):
             if reason := refused(view):
@@ -221,16 +225,14 @@ def _check_sizes(study: Study) -> None:
                     f"which the backbone {study.backbone.info.name!r} cannot take: {reason}; raise images.size, or "
                     "make the views larger by the task's own options"
                 )
+        _check_network(study, task, network, context)
 
-        _check_network(study, task, backbone, context)
 
-
-def _check_network(study: Study, task: Configured, backbone: Backbone[Any], context: TaskContext) -> None:
+def _check_network(study: Study, task: Configured, network: Callable[[], nn.Module], context: TaskContext) -> None:
     classes = {base for part in task.with_parts() for base in part.info.cls.__mro__} - {PretextTask}
     if not any("supports" in vars(cls) for cls in classes):
         return  # whatever there is is taken: no network needs to be built
-    network = call_with_seed(0, partial(build_network, backbone))
-    if reason := task.supports(network, context):
+    if reason := task.supports(network(), context):
         raise ConfigError(
             f"pretext: the task {task.name!r} cannot train the backbone {study.backbone.name!r}: {reason}"
         )

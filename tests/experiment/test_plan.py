@@ -9,6 +9,7 @@ import pytest
 from studies import tiny_config
 
 import sslkit
+from sslkit.engine.networks import build_network
 from sslkit.errors import ConfigError, DataError, PluginError
 from sslkit.experiment.environment import process_context
 from sslkit.experiment.observation import Silent
@@ -234,3 +235,20 @@ def test_bf16_is_refused_where_a_cpu_gets_it_wrong() -> None:
         ConfigError, match=r"^compute\.precision: with images of 12 px the backbone 'timm' convolves maps"
     ):
         study.resolve_compute()
+
+
+def test_one_network_is_built_for_all_tasks_that_ask_about_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[object] = []
+
+    def build(*arguments: Any, **options: Any) -> Any:
+        built.append(build_network(*arguments, **options))
+        return built[-1]
+
+    monkeypatch.setattr("sslkit.experiment.study.build_network", build)
+    resolve(
+        tiny_config(pretext=[{"name": name} for name in ("colorization", "inpainting", "rotation")]),
+        sslkit.build_registry(),
+    )
+    assert len(built) == 1
+    resolve(tiny_config(pretext={"name": "rotation"}), sslkit.build_registry())
+    assert len(built) == 1
