@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sslkit.config.schema import PluginTable
     from sslkit.data.lab import grey_of, lab_of, srgb_of
     from sslkit.data.normalization import normalize
-    from sslkit.data.squares import cut_squares, inscribed_square
+    from sslkit.data.squares import cut_squares, inscribed_square, squares_in_mask
     from sslkit.data.tables import read_table
     from sslkit.data.views import ViewsConfig, augmented_views
     from sslkit.engine.decoder import MapDecoder
@@ -58,7 +58,7 @@ _HOMES = {
     "sslkit.config.schema": ("PluginTable",),
     "sslkit.data.lab": ("grey_of", "lab_of", "srgb_of"),
     "sslkit.data.normalization": ("normalize",),
-    "sslkit.data.squares": ("cut_squares", "inscribed_square"),
+    "sslkit.data.squares": ("cut_squares", "inscribed_square", "squares_in_mask"),
     "sslkit.data.tables": ("read_table",),
     "sslkit.data.views": ("ViewsConfig", "augmented_views"),
     "sslkit.engine.decoder": ("MapDecoder",),
@@ -158,6 +158,7 @@ __all__ = [
     "rising_momentum",
     "run",
     "shown",
+    "squares_in_mask",
     "srgb_of",
     "stops_held",
     "token_backbone",

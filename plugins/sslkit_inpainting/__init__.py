@@ -32,9 +32,10 @@ from sslkit import (
     feature_map_shape,
     hookimpl,
     normalize,
+    squares_in_mask,
     why_no_feature_map,
 )
-from sslkit_inpainting.holes import center_hole, random_blocks, squares_in_mask
+from sslkit_inpainting.holes import center_hole, random_blocks
 
 __all__ = ["Inpainting", "InpaintingConfig", "inpaint", "inpainting_loss", "mean_over_holes"]
 

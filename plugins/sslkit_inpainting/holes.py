@@ -8,31 +8,9 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.nn import functional as F
 
 NUM_BLOCKS = 8
 """Blocks that are tried for an image: their mean area is about a 28th of it, so that eight come near a quarter."""
-
-
-def squares_in_mask(size: int, stride: int, mask: torch.Tensor | None) -> torch.Tensor:
-    """Return which squares of ``stride`` pixels are wholly inside the mask.
-
-    Args:
-        size: side of the image in pixels.
-        stride: side of a square; those at the right and lower border are smaller where it does not divide the size.
-        mask: bool (size, size); None: all of the image.
-
-    Returns:
-        bool (h, h) with h = size / stride, rounded up.
-
-    Example:
-        >>> mask = torch.ones(4, 4, dtype=torch.bool)
-        >>> mask[0, 0] = False
-        >>> squares_in_mask(4, 2, mask).tolist()
-        [[False, True], [True, True]]
-    """
-    outside = torch.zeros(size, size) if mask is None else (~mask).float()
-    return F.max_pool2d(outside[None], stride, ceil_mode=True)[0] == 0
 
 
 def center_hole(inside: torch.Tensor, share: float) -> torch.Tensor:

@@ -33,6 +33,7 @@ from sslkit import (
     hookimpl,
     lab_of,
     normalize,
+    squares_in_mask,
     why_no_feature_map,
 )
 from sslkit_saliency.maps import frequency_tuned, local_contrast, to_unit_range
@@ -211,9 +212,7 @@ class Saliency(PretextTask[SaliencyConfig]):
 
 def _counted(config: SaliencyConfig, context: TaskContext) -> torch.Tensor:
     """Return which squares are wholly inside the mask, bool (h, w)."""
-    size = context.image_size
-    outside = torch.zeros(size, size) if context.mask is None else (~context.mask).float()
-    return F.max_pool2d(outside[None], config.target_stride, ceil_mode=True)[0] == 0
+    return squares_in_mask(context.image_size, config.target_stride, context.mask)
 
 
 def _centred(maps: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,9 @@
-"""Squares of images: the one that a mask leaves for patches, and how patches are cut out."""
+"""Squares of images: what a mask leaves of them, and how they are cut out."""
 
 from __future__ import annotations
 
 import torch
+from torch.nn import functional as F
 
 
 def inscribed_square(image_size: int, mask: torch.Tensor | None) -> tuple[int, int]:
@@ -40,6 +41,27 @@ def inscribed_square(image_size: int, mask: torch.Tensor | None) -> tuple[int, i
     frame = int((depth + 1).masked_fill(mask, 0).max())  # as wide as it must be to hold all that is hidden
     side = max(0, image_size - 2 * frame)
     return (image_size - side) // 2, side
+
+
+def squares_in_mask(size: int, stride: int, mask: torch.Tensor | None) -> torch.Tensor:
+    """Return which squares of ``stride`` pixels are wholly inside the mask.
+
+    Args:
+        size: side of the image in pixels.
+        stride: side of a square; those at the right and lower border are smaller where it does not divide the size.
+        mask: bool (size, size); None: all of the image.
+
+    Returns:
+        bool (h, h) with h = size / stride, rounded up.
+
+    Example:
+        >>> mask = torch.ones(4, 4, dtype=torch.bool)
+        >>> mask[0, 0] = False
+        >>> squares_in_mask(4, 2, mask).tolist()
+        [[False, True], [True, True]]
+    """
+    outside = torch.zeros(size, size) if mask is None else (~mask).float()
+    return F.max_pool2d(outside[None], stride, ceil_mode=True)[0] == 0
 
 
 def cut_squares(images: torch.Tensor, corners: torch.Tensor, side: int) -> torch.Tensor:

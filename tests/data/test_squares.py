@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import doctest
+import math
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from masks import ellipses, fundus_mask, naive_square
 
-from sslkit import cut_squares, inscribed_square
+from sslkit import cut_squares, inscribed_square, squares_in_mask
 from sslkit.data import squares as squares_module
 
 few = settings(deadline=None, max_examples=60)
@@ -95,5 +96,16 @@ class TestCut:
             cut_squares(torch.zeros(2, 3, 8, 8), torch.zeros(shape, dtype=torch.int64), 3)
 
 
+class TestInside:
+    @pytest.mark.parametrize(("size", "stride"), [(32, 4), (30, 4), (33, 1)])
+    def test_squares_count_that_are_wholly_inside_the_mask(self, size, stride):
+        inside, mask = squares_in_mask(size, stride, fundus_mask(size)), fundus_mask(size)
+        assert len(inside) == math.ceil(size / stride)
+        for row in range(len(inside)):
+            for column in range(len(inside)):
+                square = mask[row * stride : (row + 1) * stride, column * stride : (column + 1) * stride]
+                assert inside[row, column] == square.all()
+
+
 def test_the_examples_run():
-    assert doctest.testmod(squares_module) == doctest.TestResults(failed=0, attempted=5)
+    assert doctest.testmod(squares_module) == doctest.TestResults(failed=0, attempted=8)

@@ -15,7 +15,7 @@ from torch import nn
 
 import sslkit_inpainting
 import sslkit_inpainting.holes as holes_module
-from sslkit import API_VERSION, TaskContext
+from sslkit import API_VERSION, TaskContext, squares_in_mask
 from sslkit_inpainting import (
     Inpainting,
     InpaintingConfig,
@@ -24,7 +24,7 @@ from sslkit_inpainting import (
     mean_over_holes,
     sslkit_pretext_tasks,
 )
-from sslkit_inpainting.holes import center_hole, random_blocks, squares_in_mask
+from sslkit_inpainting.holes import center_hole, random_blocks
 
 MODULES = [sslkit_inpainting, holes_module]
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -138,15 +138,6 @@ class TestHoles:
         hole = center_hole(inside, 0.5)
         assert 0 < hole.sum() < 45**2
         assert not (hole & ~inside).any()
-
-    @pytest.mark.parametrize(("size", "stride"), [(32, 4), (30, 4), (33, 1)])
-    def test_squares_count_that_are_wholly_inside_the_mask(self, size, stride):
-        inside, mask = squares_in_mask(size, stride, disc(size)), disc(size)
-        assert len(inside) == math.ceil(size / stride)
-        for row in range(len(inside)):
-            for column in range(len(inside)):
-                square = mask[row * stride : (row + 1) * stride, column * stride : (column + 1) * stride]
-                assert inside[row, column] == square.all()
 
 
 class TestViews:
