@@ -54,12 +54,9 @@ class UprightViewsConfig(ViewsConfig):
     """Options of the random views before they are turned.
 
     Attributes:
-        min_area: the smallest share of an image's area that a view shows, enlarged to the view's size; 1 shows all.
-            A small part of a retina often shows nothing that tells its turn.
         turns: none but the four that are learnt.
     """
 
-    min_area: float = Field(0.5, gt=0, le=1)
     turns: Literal["none"] = "none"
 
 
