@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sslkit.config.base import ConfigPath, PluginConfig
     from sslkit.config.loading import load_config, parse_config
     from sslkit.config.schema import PluginTable
+    from sslkit.data.groups import GroupPattern, groups_in_names
     from sslkit.data.lab import grey_of, lab_of, srgb_of
     from sslkit.data.normalization import normalize
     from sslkit.data.squares import cut_squares, inscribed_square, squares_in_mask
@@ -56,6 +57,7 @@ _HOMES = {
     "sslkit.config.base": ("ConfigPath", "PluginConfig"),
     "sslkit.config.loading": ("load_config", "parse_config"),
     "sslkit.config.schema": ("PluginTable",),
+    "sslkit.data.groups": ("GroupPattern", "groups_in_names"),
     "sslkit.data.lab": ("grey_of", "lab_of", "srgb_of"),
     "sslkit.data.normalization": ("normalize",),
     "sslkit.data.squares": ("cut_squares", "inscribed_square", "squares_in_mask"),
@@ -105,6 +107,7 @@ __all__ = [
     "Dataset",
     "DownstreamHead",
     "Executor",
+    "GroupPattern",
     "Job",
     "JobObserver",
     "MapDecoder",
@@ -134,6 +137,7 @@ __all__ = [
     "follow_parent",
     "gather",
     "grey_of",
+    "groups_in_names",
     "hookimpl",
     "inscribed_square",
     "lab_of",

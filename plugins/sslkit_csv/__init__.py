@@ -13,12 +13,24 @@ import os
 import posixpath
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
-from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl, listed, read_table, shown
+from sslkit import (
+    ConfigPath,
+    Dataset,
+    GroupPattern,
+    PluginConfig,
+    Record,
+    groups_in_names,
+    hookimpl,
+    listed,
+    read_table,
+    shown,
+)
 from sslkit.errors import DataError
 
 _DRIVE = re.compile("[A-Za-z]:/")
@@ -28,7 +40,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 
 class CsvConfig(PluginConfig):
-    """Options of the data set ``csv``.
+    r"""Options of the data set ``csv``.
 
     Attributes:
         table: the file: UTF-8, its first line names the columns.
@@ -36,6 +48,8 @@ class CsvConfig(PluginConfig):
         label_column: the column of the labels; a blank cell is an unlabelled image. "" where the table has no labels.
         group_column: the column of the patients (or whatever must stay on one side of a split); a blank cell is a group
             of its own.
+        group_pattern: where no column tells the patient: a regular expression with one group, searched in each image's
+            name; what the group matches is the patient. ``"^(\d+)_"`` takes 17 from ``17_left``.
         images: the folder that the paths are relative to; by default the table's own.
         extension: appended to the paths that lack it. By default the paths are taken as they are, and where no such
             file exists the usual extensions are tried.
@@ -46,6 +60,7 @@ class CsvConfig(PluginConfig):
     image_column: str = "image"
     label_column: str | None = "label"
     group_column: str | None = None
+    group_pattern: GroupPattern = None
     images: ConfigPath | None = None
     extension: str | None = None
     delimiter: str | None = None
@@ -71,6 +86,12 @@ class CsvConfig(PluginConfig):
         if value is not None and (len(value) != 1 or value in '"\r\n'):
             raise ValueError(f'{shown(value)} is no delimiter; give one character, such as "," or ";" or "\\t"')
         return value
+
+    @model_validator(mode="after")
+    def _one_source_of_groups(self) -> Self:
+        if self.group_column and self.group_pattern:
+            raise ValueError("group_column and group_pattern both tell the patient; give one of them")
+        return self
 
 
 class Csv(Dataset[CsvConfig]):
@@ -107,7 +128,10 @@ class Csv(Dataset[CsvConfig]):
             source = f"{table.name}, line {line}"
             records.append(Record(id=image, path=Path(path), label=label or None, group=group or None, source=source))
         finder.refuse_missing(len(records))
-        return records
+        if self.config.group_pattern is None:
+            return records
+        groups = groups_in_names([record.id for record in records], self.config.group_pattern)
+        return [replace(record, group=group) for record, group in zip(records, groups, strict=True)]
 
     def unlisted(self, records: Sequence[Record]) -> list[str]:
         """Return the image files without a row, in folders that hold one with a row; relative to the images folder."""

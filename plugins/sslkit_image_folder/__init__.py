@@ -7,15 +7,11 @@ lies directly in ``<path>``, with or without class folders beside it, has no lab
 from __future__ import annotations
 
 import os
-import re
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import field_validator
-
-from sslkit import ConfigPath, Dataset, PluginConfig, Record, hookimpl, shown
+from sslkit import ConfigPath, Dataset, GroupPattern, PluginConfig, Record, groups_in_names, hookimpl
 from sslkit.errors import DataError
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -32,24 +28,7 @@ class ImageFolderConfig(PluginConfig):
     """
 
     path: ConfigPath
-    group_pattern: str | None = None
-
-    @field_validator("group_pattern")
-    @classmethod
-    def _one_group(cls, value: str | None) -> str | None:
-        if not value:
-            return None
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", FutureWarning)  # of what another Python would read in another way
-                groups = re.compile(value).groups
-        except (re.error, FutureWarning, OverflowError, RecursionError) as error:
-            raise ValueError(f"{shown(value)} is not a regular expression: {error}") from None
-        if groups != 1:
-            raise ValueError(
-                f"{shown(value)} has {groups} groups; put one pair of parentheses around the patient's name"
-            )
-        return value
+    group_pattern: GroupPattern = None
 
 
 class ImageFolder(Dataset[ImageFolderConfig]):
@@ -68,7 +47,7 @@ class ImageFolder(Dataset[ImageFolderConfig]):
         ids = sorted(_image_ids(root))
         if not ids:
             raise DataError(f"no image in {root} or in any folder below it; looked for {', '.join(EXTENSIONS)}")
-        groups = _groups(ids, self.config.group_pattern)
+        groups = groups_in_names(ids, self.config.group_pattern)
         return [
             Record(id=id_, path=root / id_, label=id_.split("/")[0] if "/" in id_ else None, group=group)
             for id_, group in zip(ids, groups, strict=True)
@@ -117,21 +96,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _identity(folder: Path) -> tuple[int, int]:
     status = folder.stat()
     return status.st_dev, status.st_ino
-
-
-def _groups(ids: Sequence[str], pattern: str | None) -> list[str | None]:
-    if pattern is None:
-        return [None] * len(ids)
-    matches = [re.search(pattern, id_.rpartition("/")[2]) for id_ in ids]
-    groups = [match[1] if match else None for match in matches]
-    lacking = [id_ for id_, group in zip(ids, groups, strict=True) if not group]
-    if lacking:
-        more = ", ..." if len(lacking) > 3 else ""
-        raise DataError(
-            f"group_pattern {pattern!r} finds no group in {len(lacking)} of {len(ids)} file names: "
-            f"{', '.join(lacking[:3])}{more}; every image needs one"
-        )
-    return list(groups)
 
 
 @hookimpl

@@ -43,6 +43,7 @@ BEYOND_A_SCHEMA = {
     "evaluation.repetitions": "the cells are counted",
     "evaluation.folds": "the cells are counted",
     "dataset csv.delimiter": "one character, and not every one",
+    "dataset csv.group_pattern": "a regular expression with one group, and no group_column beside it",
     "dataset dicom.key": "no effect without labels",
     "dataset dicom.id_column": "no effect without labels",
     "dataset dicom.label_column": "no effect without labels",

@@ -45,6 +45,18 @@ def test_a_row_is_a_record(folder: Path) -> None:
     assert pickle.loads(pickle.dumps(data)).records() == data.records()
 
 
+def test_a_pattern_takes_the_group_from_the_name(folder: Path) -> None:
+    data = dataset(folder, "image,label\nimg/d.png,0\na.png,1\n", group_pattern=r"^(\w)\.")
+    assert [record.group for record in data.records()] == ["d", "a"]
+    with pytest.raises(DataError, match=r"group_pattern .* finds no group in 2 of 2 file names: img/d\.png, a\.png"):
+        dataset(folder, "image,label\nimg/d.png,0\na.png,1\n", group_pattern=r"^(\d+)_").records()
+
+
+def test_two_sources_of_groups_are_refused(folder: Path) -> None:
+    with pytest.raises(ValidationError, match="group_column and group_pattern both tell the patient; give one of them"):
+        dataset(folder, "image,label,patient\na.png,0,P1\n", group_column="patient", group_pattern="(a)")
+
+
 def test_the_columns_may_be_called_otherwise(folder: Path) -> None:
     data = dataset(folder, "file,image,dr\na.png,1,3\n", image_column="file", label_column="dr")
     assert data.records() == [Record("a.png", folder / "a.png", "3", None)]
