@@ -41,6 +41,19 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return _MARK.sub(lambda mark: render(mark[1], mark[2] or ""), markdown)
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Put each table into a box that scrolls where the page is narrow, by keyboard too."""
+    box = '<div class="scroll" role="region" aria-label="Table" tabindex="0">'
+    return html.replace("<table>", f"{box}<table>").replace("</table>", "</table></div>")
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Name the search's dialog, which the theme leaves nameless, for those who hear the page."""
+    return output.replace(
+        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+    )
+
+
 def render(what: str, name: str = "") -> str:
     """Return one reference as Markdown.
 

@@ -23,7 +23,8 @@ _CUT_OFF = """() => {
   return [...document.body.querySelectorAll("*")]
     .filter((node) => {
       const box = node.getBoundingClientRect();
-      return box.width > 0 && box.height > 0 && (box.right > wide + 1 || box.left < -1) && !scrolls(node);
+      const away = box.right <= 0;  // a drawer or a skip link, out of sight as a whole until it is called for
+      return box.width > 0 && box.height > 0 && !away && (box.right > wide + 1 || box.left < -1) && !scrolls(node);
     })
     .map((node) => `${node.tagName.toLowerCase()} ${node.textContent.trim().slice(0, 60)}`);
 }"""
