@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from sslkit.experiment.graded import Graded
 from sslkit.files import write_atomically
+from sslkit.printable import printable
 
 _LEAST_SIDE = 448
 """Pixels of a picture that a reader can make out lesions in."""
@@ -20,6 +23,10 @@ _COLOURS = "plasma"
 readers who tell red from green badly (van der Walt and Smith, 2015, who tested it for them)."""
 
 _OPACITY = 0.75
+
+_GAP, _CAPTION, _GREY = 8, 60, "#555555"
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def overlay(
@@ -51,11 +58,59 @@ def overlay(
 
 
 def write_picture(folder: Path, path: Path, graded: Graded, mask: npt.NDArray[np.bool_] | None) -> None:
-    """Write the picture of an image, if it has heat."""
+    """Write the picture of an image: as the models saw it, the same with its heat, and what they said.
+
+    Nothing is written of an image that could not be read.
+    """
     if graded.square is None or graded.heat is None:
         return
-    picture = Image.fromarray(overlay(graded.square, graded.heat, mask))
-    write_atomically(folder / f"{path.stem}.png", lambda file: picture.save(file, "PNG"))
+    drawn = overlay(graded.square, graded.heat, mask)
+    side = len(drawn)
+    sheet = Image.new("RGB", (2 * side + _GAP, side + _CAPTION), "white")
+    sheet.paste(enlarge(graded.square, side), (0, 0))
+    sheet.paste(Image.fromarray(drawn), (side + _GAP, 0))
+    _caption(ImageDraw.Draw(sheet), sheet, graded, side)
+    write_atomically(folder / picture_name(path), lambda file: sheet.save(file, "PNG"))
+
+
+def picture_name(path: Path) -> str:
+    """Return the name of an image's picture: its own, and a digest of where it is, which tells two of one name apart.
+
+    Example:
+        >>> picture_name(Path("/left/0024.jpg")), picture_name(Path("/right/0024.jpg"))
+        ('0024-8582ea22.png', '0024-b26041aa.png')
+    """
+    digest = hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:8]
+    stem = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in path.stem
+    )
+    return f"{stem[:100]}-{digest}.png"
+
+
+def _caption(pen: ImageDraw.ImageDraw, sheet: Image.Image, graded: Graded, side: int) -> None:
+    answer = graded.answer
+    large, small = ImageFont.load_default(17), ImageFont.load_default(13)
+    shares = answer.probabilities or {}
+    said = f"{answer.grade} {answer.grade_name}, p = {shares.get(answer.grade_name or '', 0):.2f}"
+    if answer.referable_probability is not None:
+        said += f"; referable p = {answer.referable_probability:.2f}"
+    top, left = side + 10, side + _GAP + 12
+    pen.text((12, top), _fitted(pen, printable(said, keep=""), large, side - 24), "black", large)
+    pen.text((12, top + 26), _fitted(pen, printable(Path(answer.image).name, keep=""), small, side - 24), _GREY, small)
+    bar = Image.fromarray(np.tile(colours().astype(np.uint8)[None], (12, 1, 1))).resize((180, 12))
+    sheet.paste(bar, (left, top + 4))
+    pen.text((left + 190, top + 2), "evidence for the grade: none to most", "black", small)
+    pen.text(
+        (left, top + 26), "Not a medical device. No outline of a lesion: coarse, and about the model.", _GREY, small
+    )
+
+
+def _fitted(pen: ImageDraw.ImageDraw, text: str, font: _Font, width: int) -> str:
+    """Return text that fits a width, without its end if need be."""
+    kept = text[:200]
+    while pen.textlength(kept + "..." * (kept != text), font) > width and kept:
+        kept = kept[:-1]
+    return kept if kept == text else f"{kept}..."
 
 
 def enlarge(square: npt.NDArray[np.uint8], side: int) -> Image.Image:
