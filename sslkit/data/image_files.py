@@ -92,6 +92,8 @@ class ImageFiles:
 
     def _rows(self, table: Path) -> Iterator[Path]:
         root = os.path.abspath(table.parent if self.root is None else self.root)
+        if not os.path.isdir(root):
+            raise DataError(f"there is no folder {root}; --root is what the paths in {table} are relative to")
         for line, (name,) in read_table(table, {"--image-column": self.image_column}):
             path = os.path.normpath(os.path.join(root, name.replace("\\", "/")))
             # A table is data: it must not lead to files that whoever grades it never meant.

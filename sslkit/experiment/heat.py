@@ -22,7 +22,7 @@ _COLOURS = "plasma"
 """From dark violet over red to yellow: its lightness rises all the way, so that it reads alike without colours, and to
 readers who tell red from green badly (van der Walt and Smith, 2015, who tested it for them)."""
 
-_OPACITY = 0.75
+_OPACITY = 0.8
 
 _GAP, _CAPTION, _GREY = 8, 60, "#555555"
 
@@ -49,10 +49,13 @@ def overlay(
     allowed = heat if mask is None else heat * mask
     large = np.asarray(Image.fromarray(allowed.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC))
     large = large.clip(0, 1)
-    if mask is not None:  # enlarging blurs its edge
-        large = large * np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.NEAREST))
-    opacity = _OPACITY * np.sqrt(large)[..., None]
-    mixed = (1 - opacity) * grey + opacity * colours()[np.round(255 * large).astype(np.intp)]
+    return _mix(grey, large)
+
+
+def _mix(grey: npt.NDArray[np.float32] | float, heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return the colours of heat (H, W) over grey (H, W, 1), uint8 (H, W, 3)."""
+    opacity = _OPACITY * heat[..., None]
+    mixed = (1 - opacity) * grey + opacity * colours()[np.round(255 * heat).astype(np.intp)]
     drawn: npt.NDArray[np.uint8] = np.round(mixed).astype(np.uint8)
     return drawn
 
@@ -97,12 +100,10 @@ def _caption(pen: ImageDraw.ImageDraw, sheet: Image.Image, graded: Graded, side:
     top, left = side + 10, side + _GAP + 12
     pen.text((12, top), _fitted(pen, printable(said, keep=""), large, side - 24), "black", large)
     pen.text((12, top + 26), _fitted(pen, printable(Path(answer.image).name, keep=""), small, side - 24), _GREY, small)
-    bar = Image.fromarray(np.tile(colours().astype(np.uint8)[None], (12, 1, 1))).resize((180, 12))
-    sheet.paste(bar, (left, top + 4))
+    steps = np.tile(np.linspace(0, 1, 180, dtype=np.float32), (12, 1))
+    sheet.paste(Image.fromarray(_mix(110.0, steps)), (left, top + 4))
     pen.text((left + 190, top + 2), "evidence for the grade: none to most", "black", small)
-    pen.text(
-        (left, top + 26), "Not a medical device. No outline of a lesion: coarse, and about the model.", _GREY, small
-    )
+    pen.text((left, top + 26), "Not a medical device. What moved the model, not an outline of a lesion.", _GREY, small)
 
 
 def _fitted(pen: ImageDraw.ImageDraw, text: str, font: _Font, width: int) -> str:

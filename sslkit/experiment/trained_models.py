@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sslkit.data.decoding import decode_file
-from sslkit.data.image_files import SUFFIXES
+from sslkit.data.image_files import SUFFIXES, ImageFiles
 from sslkit.data.preprocessing import Preprocessing
 from sslkit.engine.networks import Encoder
 from sslkit.engine.precision import Compute, resolve_compute
@@ -76,16 +76,32 @@ def open_models(path: Path, registry: Registry, *, arm: str | None, pretext: str
     return TrainedModels(study.preprocessing, models, head, compute, threshold, _decoder(study))
 
 
-def file_suffixes(path: Path, registry: Registry) -> tuple[str, ...]:
-    """Return the endings of what counts as an image in a folder, for the models of a run or an exported directory.
+def find_images(
+    path: Path,
+    given: Sequence[str | Path],
+    registry: Registry,
+    *,
+    image_column: str = "image",
+    root: Path | None = None,
+) -> ImageFiles:
+    """Return the files that images are named by, for the models of a run or an exported directory.
+
+    In a folder that is whatever the toolkit decodes, and what the run's data set does.
+
+    Args:
+        path: the run, or the exported directory.
+        given: files, folders, patterns and tables; see [ImageFiles][sslkit.data.image_files.ImageFiles].
+        registry: the installed plugins.
+        image_column: of a table, the column of the paths.
+        root: what paths in a table are relative to; by default the table's folder.
 
     Raises:
-        RunDirectoryError: if there is neither.
+        RunDirectoryError: if there is neither a run nor an exported directory.
     """
-    if is_exported(path):
-        return SUFFIXES
-    dataset = registry.find("dataset", load_run_config(RunDirectory(path)).dataset.name)
-    return (*SUFFIXES, *dataset.cls.suffixes)
+    own: tuple[str, ...] = ()
+    if not is_exported(path):
+        own = registry.find("dataset", load_run_config(RunDirectory(path)).dataset.name).cls.suffixes
+    return ImageFiles(given, image_column, root, (*SUFFIXES, *own))
 
 
 def _open_exported(path: Path, registry: Registry, choices: dict[str, str | None]) -> TrainedModels:
