@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import csv
+import json
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -129,3 +131,17 @@ def average_decoding(heads: Sequence[DownstreamHead[Any]], folders: Sequence[Pat
     for name in dict.fromkeys(name for given in fitted for name in given):
         buffers[name].copy_(torch.stack([given.get(name, buffers[name]) for given in fitted]).mean(0))
     return average
+
+
+def average_threshold(folders: Sequence[Path]) -> float | None:
+    """Return the mean of the thresholds that were fitted across folds, of those folds that have one; None if none has.
+
+    Each is where Youden's J is greatest on the cell's own labelled images, as scored by the cells that tested them.
+    """
+    thresholds = []
+    for folder in folders:
+        require(folder, "result.json")
+        value = json.loads((folder / "result.json").read_text(encoding="utf-8")).get("referable_threshold")
+        if value is not None:
+            thresholds.append(float(value))
+    return statistics.fmean(thresholds) if thresholds else None
