@@ -23,7 +23,6 @@ from sslkit.experiment.opening import Opened
 from sslkit.experiment.plan import make_manifest
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.study import Study
-from sslkit.files import read_file
 from sslkit.printable import shown
 
 Told = Callable[[str, int, int], None]
@@ -133,10 +132,11 @@ def _encode(encoder: Encoder, images: list[npt.NDArray[np.uint8]]) -> npt.NDArra
 
 def _decoded(paths: Iterable[Path], opened: Opened) -> Iterator[list[tuple[Path, npt.NDArray[np.uint8] | str]]]:
     """Yield batches of decoded files, or of reasons why they cannot be read; threads are a batch ahead."""
+    reader = opened.make_reader()
 
     def read(path: Path) -> npt.NDArray[np.uint8] | str:
         try:
-            return opened.preprocessing.apply(read_file(path))
+            return reader(path)
         except (DataError, OSError) as error:
             return str(error)
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from sslkit.data.decoding import decode_file
+from sslkit.data.image_files import SUFFIXES
 from sslkit.data.preprocessing import Preprocessing
 from sslkit.engine.networks import Encoder
 from sslkit.engine.precision import Compute
@@ -15,6 +21,8 @@ from sslkit.experiment.exported import read_exported, read_table
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.run_weights import Weights, load_run_weights
 from sslkit.experiment.study import Study
+from sslkit.files import read_file
+from sslkit.interfaces import Dataset
 from sslkit.printable import shown
 from sslkit.registry import Registry
 
@@ -34,6 +42,18 @@ class Opened:
     preprocessing: Preprocessing
     study: Study | None
     about: dict[str, Any]
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of what counts as an image in a folder; a run's data set may have a format of its own."""
+        return SUFFIXES if self.study is None else (*SUFFIXES, *self.study.dataset.info.cls.suffixes)
+
+    def make_reader(self) -> Callable[[Path], npt.NDArray[np.uint8]]:
+        """Return what turns a file into the pixels, uint8 (size, size, 3), that the encoder takes."""
+        if self.study is None or self.study.dataset.info.cls.decode is Dataset.decode:
+            return lambda path: self.preprocessing.apply(read_file(path))
+        dataset = self.study.make_dataset()
+        return lambda path: self.preprocessing.apply(decode_file(dataset, read_file(path)))
 
 
 def open_weights(

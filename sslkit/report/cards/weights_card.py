@@ -99,7 +99,8 @@ def _loading(about: Mapping[str, Any], name: str) -> str:
     needs = f"{_escaped(backbone['distribution'])} {_escaped(backbone['version'])}"
     return (
         f"{plain}With sslkit (the backbone `{backbone['name']}` is a plugin of {needs}):\n\n"
-        f'```python\nimport sslkit\n\nencoder = sslkit.load_backbone("{path}")\nh = sslkit.representation(encoder, x)\n```\n\n'
+        f'```python\nimport sslkit\n\nencoder = sslkit.load_backbone("{path}")\n'
+        "h = sslkit.representation(encoder, x)\n```\n\n"
         f"`sslkit embed {path} IMAGES/ --output features.npz` does all that follows to image files, too.{grading}"
     )
 
