@@ -163,13 +163,14 @@ def test_elsewhere_than_in_a_terminal_progress_is_a_line_now_and_then(
 
 def test_in_a_terminal_there_is_a_bar_where_there_is_something_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     made = display.make_console
+    monkeypatch.setenv("TERM", "xterm")
 
     def shown_of(total: int) -> str:
         screen = io.StringIO()
 
         def make_console(**options: Any) -> Any:
             console = made(**options)
-            console.file, console._force_terminal, console.width = screen, True, 100
+            console.file, console._force_terminal, console.width, console.is_interactive = screen, True, 100, True
             return console
 
         monkeypatch.setattr(grading, "make_console", make_console)
