@@ -8,7 +8,7 @@ gradient-based localization", ICCV 2017, arXiv 1610.02391: with A the feature ma
 
 The paper's score is a logit. A head here may have one logit a class, one a threshold, or a single number, so y is taken
 from what every head answers: it is the log-odds of the predicted class's probability, log(p / (1 - p)). Its gradient is
-that of log p times 1 / (1 - p), one positive number for all places, so that the map that is scaled to its maximum is that
+that of log p times 1 / (1 - p), one positive number for all places, so that the map, once scaled to its maximum, is that
 of log p; but it does not vanish in rounding where p is near 1.
 """
 
@@ -29,8 +29,8 @@ from sslkit.engine.networks import Encoder
 from sslkit.errors import PluginError
 from sslkit.interfaces import DownstreamHead
 
-_STEPS = tuple(0.01 * 4**power for power in range(6))
-"""How far logits are moved to see the log-odds change: 0.01 to 10; further only where nothing has changed."""
+_STEPS = tuple(0.0025 * 4**power for power in range(7))
+"""How far logits are moved to see the log-odds change: 0.0025 to 10; further only where nothing has changed."""
 
 _LEAST_CHANGE = 1e-4
 """Of the log-odds, over a step: below it float32 probabilities tell nothing but their rounding."""
@@ -56,8 +56,8 @@ def class_direction(head: DownstreamHead[Any], logits: torch.Tensor, classes: to
         >>> head = build_registry().find("head", "dr-grade").cls
         >>> ordinal = head(head.Config(encoding="ordinal"), num_features=8)
         >>> logits = torch.tensor([[2.0, 1.0, -1.0, -2.0]])
-        >>> class_direction(ordinal, logits, torch.tensor([2])).round(decimals=1).tolist()
-        [[0.0, 0.9, -0.9, 0.0]]
+        >>> class_direction(ordinal, logits, torch.tensor([2])).sign().tolist()
+        [[0.0, 1.0, -1.0, 0.0]]
     """
     count, width = logits.shape
     moves = torch.eye(width)
