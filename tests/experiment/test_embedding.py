@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,13 @@ def test_files_that_are_no_features_are_refused(tmp_path: Path, changes: dict[st
     np.savez(tmp_path / "f.npz", **arrays_of(**changes))
     with pytest.raises(DataError, match=f"(?s)no file of features as 'sslkit embed' writes them: .*{message}"):
         Embedding.load(tmp_path / "f.npz")
+
+
+def test_arrays_that_do_not_fit_are_not_saved(embedding: Embedding, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no table of features, and .*f\.npz was not written: 48 ids and 2 folds"):
+        replace(embedding, folds=np.array([0, 1])).save(tmp_path / "f.npz")
+    assert list(tmp_path.iterdir()) == []
+    assert Embedding.load(replace(embedding, class_names=()).save(tmp_path / "f.npz")).class_names == ()
 
 
 def test_names_and_files_that_are_none(tmp_path: Path, embedding: Embedding) -> None:

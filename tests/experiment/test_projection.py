@@ -73,6 +73,12 @@ def test_what_is_drawn_is_kept(run: Path) -> None:
     assert keep_projection(run, embedding).read_bytes() == first
 
 
+def test_grades_without_names_are_called_by_their_numbers(run: Path) -> None:
+    assert json.loads(keep_projection(run, embedding_of(6, class_names=())).read_text())["class_names"] == ["0", "1"]
+    unknown = embedding_of(6, class_names=(), grades=np.full(6, -1))
+    assert json.loads(keep_projection(run, unknown).read_text())["class_names"] == []
+
+
 def test_of_many_images_some_are_drawn_evenly(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection, "MAX_POINTS", 5)
     kept = json.loads(keep_projection(run, embedding_of(21)).read_text())

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,32 @@ from browsing import open_page
 import sslkit
 from sslkit.errors import RunDirectoryError
 from sslkit.experiment.running import RunResult
+from sslkit.report.figures import Drawing
 from sslkit.report.figures.palette import RAMP, VARIABLES
+from sslkit.report.sections.representation import representation_section
+from sslkit.report.tables import Run, read_run
 from sslkit.report.theme import STYLE_SHEET
 
 
+@pytest.fixture(scope="module")
+def read(tiny_run: RunResult) -> Run:
+    return read_run(tiny_run.directory.root)
+
+
 @pytest.fixture
-def run(tiny_run: RunResult, tmp_path: Path) -> Path:
-    skipped = shutil.ignore_patterns("*.safetensors", "*.ckpt", "*.npy")
-    return Path(shutil.copytree(tiny_run.directory.root, tmp_path / "run", ignore=skipped))
+def run(read: Run, tmp_path: Path) -> Run:
+    return replace(read, directory=tmp_path)
 
 
-def keep(run: Path, **changes: Any) -> None:
+@pytest.fixture(scope="module")
+def report(tiny_run: RunResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with the section."""
+    folder = Path(shutil.copytree(tiny_run.directory.root, tmp_path_factory.mktemp("drawn") / "run"))
+    keep(folder)
+    return sslkit.write_report(folder)
+
+
+def keep(folder: Path, **changes: Any) -> None:
     values = {
         "method": "pca",
         "shares": [0.5, 0.25],
@@ -39,21 +55,31 @@ def keep(run: Path, **changes: Any) -> None:
         "grades": [0, 1, -1, 0],
         "folds": [0, 1, 1, 1],
     }
-    (run / "representation.json").write_text(json.dumps({**values, **changes}))
+    (folder / "representation.json").write_text(json.dumps({**values, **changes}))
 
 
-def section_of(run: Path) -> str:
-    text = sslkit.write_report(run).read_text("utf-8")
-    return text.partition('<section id="representation">')[2].partition("</section>")[0]
+def section_of(run: Run, **changes: Any) -> str:
+    keep(run.directory, **changes)
+    return str(representation_section(run, []))
 
 
-def test_there_is_no_section_without_features(run: Path) -> None:
-    assert section_of(run) == ""
-    assert not (run / "report" / "representation.svg").exists()
+def test_there_is_no_section_without_features(run: Run) -> None:
+    drawings: list[Drawing] = []
+    assert representation_section(run, drawings) == ""
+    assert drawings == []
 
 
-def test_the_drawing_stays_in_later_reports(run: Path) -> None:
-    keep(run)
+def test_the_drawing_is_in_the_report_as_long_as_what_it_shows_is_kept(report: Path) -> None:
+    assert '<section id="representation">' in report.read_text("utf-8")
+    assert (report.parent / "representation.svg").is_file()
+    shutil.copytree(report.parents[1], report.parents[1].with_name("later"))
+    later = report.parents[1].with_name("later")
+    (later / "representation.json").unlink()
+    assert "representation" not in sslkit.write_report(later).read_text("utf-8")
+    assert not (later / "report" / "representation.svg").exists()
+
+
+def test_the_section_says_how_to_read_it(run: Run) -> None:
     section = section_of(run)
     assert section_of(run) == section
     assert "A projection shows little" in section
@@ -62,32 +88,26 @@ def test_the_drawing_stays_in_later_reports(run: Path) -> None:
     assert "Ringed: the test images of fold 1" in section
     assert "saw the pixels, but no label" in section
     assert "<b>DR</b>" not in section
-    assert (run / "report" / "representation.svg").is_file()
-    (run / "representation.json").unlink()
-    assert section_of(run) == ""
-    assert not (run / "report" / "representation.svg").exists()
 
 
-def test_every_image_is_one_mark(run: Path) -> None:
-    keep(run, x=[0.0, 0.5, -0.5, 1.0], images=9000)
-    wide = section_of(run).partition('class="wide"')[2].partition('class="narrow"')[0]
+def test_every_image_is_one_mark(run: Run) -> None:
+    section = section_of(run, images=9000)
+    wide = section.partition('class="wide"')[2].partition('class="narrow"')[0]
     legend = 3  # grades that are there, and "no label"
     assert len(re.findall(r"<use\b", wide)) == 4 + legend
-    assert "Of 9,000 images 4 are drawn" in section_of(run)
+    assert "Of 9,000 images 4 are drawn" in section
 
 
-def test_trained_labels_and_umap_are_cautioned_of(run: Path) -> None:
-    keep(run, method="umap", shares=None, weights="finetuned", arm="scratch", pretext="")
-    section = section_of(run)
+def test_trained_labels_and_umap_are_cautioned_of(run: Run) -> None:
+    section = section_of(run, method="umap", shares=None, weights="finetuned", arm="scratch", pretext="")
     assert "how well those come apart says nothing" in section
     assert "neither the distances between clusters nor their sizes mean anything" in section
     assert "of the variance" not in section
     assert "finetuned weights, arm scratch, fold 1" in section
 
 
-def test_nothing_is_ringed_where_the_weights_have_no_fold(run: Path) -> None:
-    keep(run, fold=None)
-    assert "Ringed" not in section_of(run)
+def test_nothing_is_ringed_where_the_weights_have_no_fold(run: Run) -> None:
+    assert "Ringed" not in section_of(run, fold=None)
 
 
 @pytest.mark.parametrize(
@@ -99,12 +119,11 @@ def test_nothing_is_ringed_where_the_weights_have_no_fold(run: Path) -> None:
         ({"method": "tsne"}, "method"),
     ],
 )
-def test_a_file_that_is_something_else_is_refused(run: Path, changes: dict[str, Any], message: str) -> None:
-    keep(run, **changes)
+def test_a_file_that_is_something_else_is_refused(run: Run, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(
         RunDirectoryError, match=rf"(?s)representation\.json is not as 'sslkit report --features FILE' .*{message}"
     ):
-        sslkit.write_report(run)
+        section_of(run, **changes)
 
 
 def test_grades_keep_their_order_of_lightness_in_both_themes() -> None:
@@ -138,9 +157,8 @@ def test_importing_the_section_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1400, False), (400, True)])
-def test_it_can_be_seen(run: Path, width: int, dark: bool) -> None:
-    keep(run)
-    with open_page(sslkit.write_report(run), width=width, dark=dark) as look:
+def test_it_can_be_seen(report: Path, width: int, dark: bool) -> None:
+    with open_page(report, width=width, dark=dark) as look:
         assert look.page.locator("#representation svg:visible").count() == 1
         assert not [found for found in look.cut_off() if "variance" in found]
         assert look.said == []
