@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 """Its files and commands build on one another: test_tutorial.py follows it from end to end."""
+FOLLOWED = {TUTORIAL, ROOT / "docs" / "weights.md"}
+"""So do those of the page on weights, which test_weights_page.py follows."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from manual import BLOCKS, HOOKS, PAGES, ROOT, TUTORIAL, Block, blocks_of, commands_in, install, load, rendered
+from manual import BLOCKS, FOLLOWED, HOOKS, PAGES, ROOT, Block, blocks_of, commands_in, install, load, rendered
 
 import sslkit
 from sslkit import hookspecs, metrics
@@ -243,7 +243,7 @@ def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if "```py" in page.read_text() and page != TUTORIAL], ids=lambda page: page.name
+    "page", [page for page in PAGES if "```py" in page.read_text() and page not in FOLLOWED], ids=lambda page: page.name
 )
 def test_python_that_is_shown_runs(page: Path, plugin_folder: Path) -> None:
     assert all(block.title for block in blocks_of(page) if block.language == "python")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import sslkit as call
-from manual import BLOCKS, ROOT, TUTORIAL, Block, commands_in, install
+from manual import BLOCKS, FOLLOWED, ROOT, Block, commands_in, install
 from PIL import Image
 
 import sslkit
@@ -47,7 +47,9 @@ NUM_IMAGES = 32
 
 
 def pages() -> list[Any]:
-    shown = [block for block in BLOCKS if block.language == "sh" and block.page != TUTORIAL and any(commands_in(block))]
+    shown = [
+        block for block in BLOCKS if block.language == "sh" and block.page not in FOLLOWED and any(commands_in(block))
+    ]
     return [
         pytest.param(list(blocks), id=str(page.relative_to(ROOT)))
         for page, blocks in groupby(shown, key=lambda block: block.page)
