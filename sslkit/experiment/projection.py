@@ -99,7 +99,7 @@ def umap(features: npt.NDArray[np.float32]) -> Projection:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         points = layout.fit_transform(features)
-    return Projection(points.astype(np.float64), None)
+    return Projection(points.astype(np.float64) - points.mean(axis=0, dtype=np.float64), None)
 
 
 def keep_projection(folder: Path, embedding: Embedding, method: Method = "pca") -> Path:
