@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sslkit.engine.projection import make_projector, projection_spread
     from sslkit.engine.tokens import TokenBackbone, token_backbone
     from sslkit.engine.weights import load_timm_weights, load_weights
+    from sslkit.experiment.graded import GradedImage
     from sslkit.files import open_file, read_file
     from sslkit.hookspecs import hookimpl
     from sslkit.interfaces import (
@@ -69,6 +70,7 @@ _HOMES = {
     "sslkit.engine.projection": ("make_projector", "projection_spread"),
     "sslkit.engine.tokens": ("TokenBackbone", "token_backbone"),
     "sslkit.engine.weights": ("load_timm_weights", "load_weights"),
+    "sslkit.experiment.graded": ("GradedImage",),
     "sslkit.files": ("open_file", "read_file"),
     "sslkit.hookspecs": ("hookimpl",),
     "sslkit.interfaces": (
@@ -105,6 +107,7 @@ __all__ = [
     "Dataset",
     "DownstreamHead",
     "Executor",
+    "GradedImage",
     "Job",
     "JobObserver",
     "MapDecoder",

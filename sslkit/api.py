@@ -151,7 +151,7 @@ def predict(
     Raises:
         sslkit.errors.RunDirectoryError: if there is no such run, or it does not keep the arm's models.
     """
-    predictor = Predictor.from_run(Path(run_directory), registry or build_registry(), arm, pretext)
+    predictor = Predictor.open(Path(run_directory), registry or build_registry(), arm=arm, pretext=pretext)
     return predictor.predict(Path(path) for path in images)
 
 

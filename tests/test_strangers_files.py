@@ -310,7 +310,7 @@ def test_fitted_values_of_another_head_are_refused(run: Path, tensors: dict[str,
 
 
 def test_fitted_values_of_the_heads_own_are_averaged(run: Path) -> None:
-    before = dict(Predictor.from_run(run, sslkit.build_registry()).head.named_buffers())["temperature"]
+    before = dict(Predictor.open(run, sslkit.build_registry()).head.named_buffers())["temperature"]
     for number, folder in enumerate(models(run)):
         save_file({"temperature": before + number}, folder / "fitted.safetensors")
         seal(folder, ["fitted.safetensors"])
@@ -318,7 +318,7 @@ def test_fitted_values_of_the_heads_own_are_averaged(run: Path) -> None:
     with (run / "results.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if (row["arm"], row["fraction"]) == ("scratch", "1.0")]
     expected = before + sum(numbers[row["cell"]] for row in rows) / len(rows)
-    fitted = dict(Predictor.from_run(run, sslkit.build_registry(), arm="scratch").head.named_buffers())["temperature"]
+    fitted = dict(Predictor.open(run, sslkit.build_registry(), arm="scratch").head.named_buffers())["temperature"]
     assert len(rows) == 2
     assert torch.allclose(fitted, expected)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -39,12 +40,25 @@ def feature_map(backbone: nn.Module, x: torch.Tensor) -> torch.Tensor:
         torch.Size([2, 64, 4, 4])
     """
     network: Any = backbone
-    features = network.forward_features(x)
-    if not isinstance(features, torch.Tensor) or features.ndim not in (3, 4) or len(features) != len(x):
+    return arrange_as_map(backbone, network.forward_features(x), x.shape)
+
+
+def arrange_as_map(backbone: nn.Module, features: object, images: Sequence[int]) -> torch.Tensor:
+    """Return what a network's ``forward_features`` gave, or a gradient of its shape, as a map (N, C, H', W').
+
+    Args:
+        backbone: the network.
+        features: what it gave.
+        images: the shape (N, 3, H, W) of what it was given.
+
+    Raises:
+        sslkit.errors.PluginError: if that is no map.
+    """
+    if not isinstance(features, torch.Tensor) or features.ndim not in (3, 4) or len(features) != images[0]:
         raise _no_map(backbone, in_words(features))
     if features.ndim == 4:
         return features.permute(0, 3, 1, 2) if getattr(backbone, "output_fmt", "") == "NHWC" else features
-    return _map_of_tokens(backbone, features, *x.shape[2:])
+    return _map_of_tokens(backbone, features, images[2], images[3])
 
 
 def feature_map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, int]:

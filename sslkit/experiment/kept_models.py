@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import csv
+import json
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,16 @@ def load_run_config(directory: RunDirectory) -> RunConfig:
 
 def model_folders(directory: RunDirectory, folds: int, arm: str | None, pretext: str | None) -> list[Path]:
     """Return the folder of each fold's model: of one arm and task, at the largest share of the labels."""
+    kept = kept_cells(directory, arm, pretext)
+    if absent := sorted(set(range(folds)) - kept.keys()):
+        raise RunDirectoryError(
+            f"{directory.root} lacks the models of folds {', '.join(map(str, absent))}; run the same command again"
+        )
+    return [directory.cell(kept[fold]["cell"]) for fold in range(folds)]
+
+
+def kept_cells(directory: RunDirectory, arm: str | None, pretext: str | None) -> dict[int, dict[str, str]]:
+    """Return the cells that keep a model, by fold: of one arm and task, at the largest share of the labels."""
     kept = [row for row in _rows(directory) if (directory.cell(row["cell"]) / "model.safetensors").exists()]
     if not kept:
         raise RunDirectoryError(
@@ -53,12 +65,7 @@ def model_folders(directory: RunDirectory, folds: int, arm: str | None, pretext:
         )
     kept = _choose(directory, kept, "pretext", tasks[0] if pretext is None else pretext)
     largest = max(float(row["fraction"]) for row in kept)
-    by_fold = {int(row["fold"]): row for row in kept if float(row["fraction"]) == largest}
-    if absent := sorted(set(range(folds)) - by_fold.keys()):
-        raise RunDirectoryError(
-            f"{directory.root} lacks the models of folds {', '.join(map(str, absent))}; run the same command again"
-        )
-    return [directory.cell(by_fold[fold]["cell"]) for fold in range(folds)]
+    return {int(row["fold"]): row for row in kept if float(row["fraction"]) == largest}
 
 
 def _rows(directory: RunDirectory) -> list[dict[str, str]]:
@@ -124,3 +131,17 @@ def average_decoding(heads: Sequence[DownstreamHead[Any]], folders: Sequence[Pat
     for name in dict.fromkeys(name for given in fitted for name in given):
         buffers[name].copy_(torch.stack([given.get(name, buffers[name]) for given in fitted]).mean(0))
     return average
+
+
+def average_threshold(folders: Sequence[Path]) -> float | None:
+    """Return the mean of the thresholds that were fitted across folds, of those folds that have one; None if none has.
+
+    Each is where Youden's J is greatest on the cell's own labelled images, as scored by the cells that tested them.
+    """
+    thresholds = []
+    for folder in folders:
+        require(folder, "result.json")
+        value = json.loads((folder / "result.json").read_text(encoding="utf-8")).get("referable_threshold")
+        if value is not None:
+            thresholds.append(float(value))
+    return statistics.fmean(thresholds) if thresholds else None

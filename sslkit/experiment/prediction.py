@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -16,18 +17,32 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sslkit.data.cropping import circular_mask
 from sslkit.data.preprocessing import Preprocessing
+from sslkit.engine.grad_cam import class_direction, grad_cam, heat_layer, spread_heat
 from sslkit.engine.heads import decode, logits_of
 from sslkit.engine.networks import Encoder
 from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.errors import DataError
 from sslkit.experiment.environment import available_cores
-from sslkit.experiment.kept_models import average_decoding, load_model, load_run_config, model_folders
+from sslkit.experiment.graded import Graded, GradedImage
+from sslkit.experiment.heat import overlay, write_picture
+from sslkit.experiment.kept_models import (
+    average_decoding,
+    average_threshold,
+    load_model,
+    load_run_config,
+    model_folders,
+)
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.study import resolve
-from sslkit.files import read_file
+from sslkit.files import make_folder, read_file
 from sslkit.interfaces import DownstreamHead
 from sslkit.registry import Registry
+
+__all__ = ["Graded", "GradedImage", "Predictor", "overlay"]
+
+Decode = Callable[[bytes], bytes | npt.NDArray[np.uint8]]
 
 _PIXELS_AT_ONCE = 12 * 224**2
 """Of a batch on the CPU, where larger ones only take more memory; an accelerator gets eight times as many."""
@@ -36,33 +51,17 @@ _MOST_WORKERS = 16
 """Threads that hold a batch each."""
 
 
-@dataclass(frozen=True)
-class GradedImage:
-    """The answer for one image.
-
-    Attributes:
-        image: the file.
-        grade: in 0..K-1; None where the image could not be read.
-        grade_name: its name.
-        probabilities: one a class, by name.
-        error: why the image could not be read.
-    """
-
-    image: str
-    grade: int | None = None
-    grade_name: str | None = None
-    probabilities: dict[str, float] | None = None
-    error: str | None = None
-
-
 class Predictor:
     """Models whose logits are averaged; a run has one a fold.
 
     Args:
         preprocessing: what the models' training images went through.
-        models: encoders and heads, which are put into eval mode.
+        models: encoders and heads, which are put into eval mode and are not trained any more.
         head: decodes the averaged logits.
         compute: device and precision.
+        threshold: from which probability of a referable grade an image is called referable; None: no call is made.
+        decode: turns the bytes of a file into those of an image file, or into pixels, as the data set that the models
+            were trained on does.
     """
 
     def __init__(
@@ -71,30 +70,31 @@ class Predictor:
         models: Sequence[tuple[Encoder, DownstreamHead[Any]]],
         head: DownstreamHead[Any],
         compute: Compute,
+        *,
+        threshold: float | None = None,
+        decode: Decode | None = None,
     ) -> None:
         self.preprocessing, self.models, self.head, self.compute = preprocessing, models, head, compute
-        for encoder, own_head in models:
-            encoder.eval()
-            own_head.eval()
+        self.threshold, self.decode = threshold, decode
+        for module in (module for pair in models for module in pair):
+            module.eval().requires_grad_(False)
         # Batches of several threads would fill an accelerator's memory.
         self._turn: AbstractContextManager[object] = nullcontext() if compute.family == "cpu" else Lock()
 
     @classmethod
-    def from_run(
-        cls, run_directory: Path, registry: Registry, arm: str | None = None, pretext: str | None = None
-    ) -> Predictor:
-        """Return the models of a run.
+    def open(cls, path: Path, registry: Registry, *, arm: str | None = None, pretext: str | None = None) -> Predictor:
+        """Return the models of a run, or of a directory that was exported from one.
 
         Args:
-            run_directory: a run that has finished.
+            path: a run that has finished, or what ``sslkit export ... --weights finetuned`` wrote.
             registry: the installed plugins.
-            arm: whose models to use; by default ``pretrained``, or the first arm that keeps models.
+            arm: whose models of a run to use; by default ``pretrained``, or the first arm that keeps models.
             pretext: of which pretext task; needed only where the run has several.
 
         Raises:
-            RunDirectoryError: if there is no such run, or it does not keep a model of the arm for every fold.
+            RunDirectoryError: if there is neither, or the run does not keep a model of the arm for every fold.
         """
-        directory = RunDirectory(run_directory)
+        directory = RunDirectory(path)
         config = load_run_config(directory)
         study = resolve(config, registry)
         # Not the run's own device, nor fp16, which this machine may not have.
@@ -102,15 +102,55 @@ class Predictor:
         compute = resolve_compute("auto", precision, False)
         folders = model_folders(directory, config.evaluation.folds, arm, pretext)
         models = [load_model(study, folder, compute) for folder in folders]
-        return cls(study.preprocessing, models, average_decoding([head for _, head in models], folders), compute)
+        head = average_decoding([head for _, head in models], folders)
+        threshold = average_threshold(folders) if head.positive_from is not None else None
+        return cls(study.preprocessing, models, head, compute, threshold=threshold)
 
-    def predict(self, paths: Iterable[Path]) -> Iterator[GradedImage]:
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the K classes, in the order of their grades."""
+        return tuple(self.head.class_names)
+
+    @property
+    def referable_name(self) -> str | None:
+        """What images of a grade from the head's ``positive_from`` on are called; None where it has none."""
+        return None if self.head.positive_from is None else "referable"
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_] | None:
+        """Where a prepared image shows something, bool (S, S); None: everywhere."""
+        return circular_mask(self.preprocessing.size) if self.preprocessing.crop == "fundus" else None
+
+    def predict(self, paths: Iterable[Path], *, cam: Path | None = None) -> Iterator[GradedImage]:
         """Yield an answer for each image file, in order and in constant memory.
 
         Threads decode batches and pass them through the models: on the CPU each in one thread of computation, which
         does more images a second than one batch in all of them; on an accelerator one batch at a time.
+
+        Args:
+            paths: the files.
+            cam: a folder, made where it is missing, for a picture of each image with its heat.
         """
-        paths = iter(paths)
+        grade = partial(self._grade_files, cam=None if cam is None else self._prepare_pictures(cam))
+        return self._in_threads(iter(paths), grade)
+
+    def grade(self, content: bytes, name: str, *, cam: bool = False) -> Graded:
+        """Return the answer for one image that is in memory, with what the models saw of it.
+
+        Args:
+            content: the bytes of its file.
+            name: what the answer calls it.
+            cam: whether to compute the heat as well.
+
+        Raises:
+            PluginError: if there can be no heat for this backbone; a file that is no image is no error but an answer.
+        """
+        (graded,) = self._grade([name], [partial(self._prepare, content)], cam=cam)
+        return graded
+
+    def _in_threads(
+        self, paths: Iterator[Path], grade: Callable[[Sequence[Path]], list[GradedImage]]
+    ) -> Iterator[GradedImage]:
         cores, before = available_cores(), torch.get_num_threads()
         workers = min(cores, _MOST_WORKERS)
         waiting: deque[Future[list[GradedImage]]] = deque()
@@ -118,7 +158,7 @@ class Predictor:
             try:
                 while True:
                     while len(waiting) <= workers and (batch := list(islice(paths, self.batch_size))):
-                        waiting.append(pool.submit(self._grade, batch))
+                        waiting.append(pool.submit(grade, batch))
                     if not waiting:
                         break
                     yield from waiting.popleft().result()
@@ -133,28 +173,89 @@ class Predictor:
         pixels = _PIXELS_AT_ONCE * (1 if self.compute.family == "cpu" else 8)
         return min(64, max(1, pixels // self.preprocessing.size**2))
 
-    def _grade(self, paths: Sequence[Path]) -> list[GradedImage]:
-        images = [self._read(path) for path in paths]
-        readable = [pixels for pixels in images if not isinstance(pixels, str)]
-        answers = iter(self._classify(np.stack(readable)) if readable else [])
+    def _grade_files(self, paths: Sequence[Path], cam: Path | None) -> list[GradedImage]:
+        names = [str(path) for path in paths]
+        graded = self._grade(names, [partial(self._read, path) for path in paths], cam=cam is not None)
+        if cam is not None:
+            for path, one in zip(paths, graded, strict=True):
+                write_picture(cam, path, one, self.mask)
+        return [one.answer for one in graded]
+
+    def _read(self, path: Path) -> npt.NDArray[np.uint8]:
+        return self._prepare(read_file(path))
+
+    def _prepare(self, content: bytes) -> npt.NDArray[np.uint8]:
+        return self.preprocessing.apply(content if self.decode is None else self.decode(content))
+
+    def _grade(
+        self, names: Sequence[str], reads: Sequence[Callable[[], npt.NDArray[np.uint8]]], *, cam: bool
+    ) -> list[Graded]:
+        squares = [_attempt(read) for read in reads]
+        readable = [square for square in squares if not isinstance(square, str)]
+        answers = iter(self._classify(np.stack(readable), cam) if readable else [])
+        graded = []
+        for name, square in zip(names, squares, strict=True):
+            if isinstance(square, str):
+                graded.append(Graded(GradedImage(name, error=square)))
+            else:
+                answer, heat = next(answers)
+                graded.append(Graded(replace(answer, image=name), square, heat))
+        return graded
+
+    def _classify(
+        self, squares: npt.NDArray[np.uint8], cam: bool
+    ) -> list[tuple[GradedImage, npt.NDArray[np.float32] | None]]:
+        """Return an answer without a name, and the heat if it is asked for, of each square (N, S, S, 3)."""
+        with self._turn:
+            images = self.compute.send(torch.from_numpy(squares).permute(0, 3, 1, 2))
+            with torch.inference_mode():
+                each = [logits_of(head, encoder(images)).float().cpu() for encoder, head in self.models]
+            logits = torch.stack(each).mean(0)
+            prediction = decode(self.head, logits)
+            heats = self._heat(images, logits, prediction.classes) if cam else [None] * len(squares)
         return [
-            GradedImage(str(path), error=pixels) if isinstance(pixels, str) else GradedImage(str(path), *next(answers))
-            for path, pixels in zip(paths, images, strict=True)
+            (self._answer(grade, shares), heat)
+            for grade, shares, heat in zip(
+                prediction.classes.tolist(), prediction.probabilities.tolist(), heats, strict=True
+            )
         ]
 
-    def _read(self, path: Path) -> npt.NDArray[np.uint8] | str:
-        try:
-            return self.preprocessing.apply(read_file(path))
-        except (DataError, OSError) as error:
-            return str(error)
+    def _answer(self, grade: int, shares: Sequence[float]) -> GradedImage:
+        names, positive_from = self.class_names, self.head.positive_from
+        referable = probability = None
+        if positive_from is not None:
+            probability = min(sum(shares[positive_from:]), 1.0)
+            referable = None if self.threshold is None else probability >= self.threshold
+        by_name = dict(zip(names, shares, strict=True))
+        return GradedImage("", grade, names[grade], by_name, referable, probability)
 
-    def _classify(self, pixels: npt.NDArray[np.uint8]) -> list[tuple[int, str, dict[str, float]]]:
-        with self._turn, torch.inference_mode():
-            images = self.compute.send(torch.from_numpy(pixels).permute(0, 3, 1, 2))
-            logits = [logits_of(head, encoder(images)).float().cpu() for encoder, head in self.models]
-        prediction = decode(self.head, torch.stack(logits).mean(0))
-        names = self.head.class_names
-        return [
-            (grade, names[grade], dict(zip(names, shares, strict=True)))
-            for grade, shares in zip(prediction.classes.tolist(), prediction.probabilities.tolist(), strict=True)
+    def _heat(self, images: torch.Tensor, logits: torch.Tensor, classes: torch.Tensor) -> list[npt.NDArray[np.float32]]:
+        """Return the mean of the models' heat, float32 (S, S) each.
+
+        Each model's is divided by its own maximum first: feature maps of networks that were trained apart have no
+        common scale, and the largest would decide alone. All are asked about the grade that they give together, and
+        in the direction in which their mean logits move it.
+        """
+        directions = class_direction(self.head, logits, classes)
+        heats = [
+            spread_heat(grad_cam(encoder, head, images, directions, layer=layer), self.preprocessing.size, self.mask)
+            for (encoder, head), layer in zip(self.models, self._layers, strict=True)
         ]
+        return list(np.mean(heats, axis=0, dtype=np.float32))
+
+    @cached_property
+    def _layers(self) -> list[str]:
+        return [heat_layer(encoder, head, self.preprocessing.size) for encoder, head in self.models]
+
+    def _prepare_pictures(self, folder: Path) -> Path:
+        """Refuse a backbone that gives no heat before anything is graded, and make the folder."""
+        _ = self._layers
+        make_folder(folder)
+        return folder
+
+
+def _attempt(read: Callable[[], npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8] | str:
+    try:
+        return read()
+    except (DataError, OSError) as error:
+        return str(error)

@@ -289,7 +289,7 @@ def test_the_limit_of_pixels_is_that_of_the_configuration(
     few = {**changes, "dataset": {"name": "synthetic-fundus", "patients": 8}, "images": {"size": 32, "max_pixels": 99}}
     with pytest.raises(DataError, match=r"none of the \d+ images can be read:\n.*: too large: [\d,]+ pixels; .*99\."):
         prepare_tiny(tmp_path, **few)
-    predictor = Predictor.from_run(tiny_run.directory.root, sslkit.build_registry())
+    predictor = Predictor.open(tiny_run.directory.root, sslkit.build_registry())
     assert predictor.preprocessing.max_pixels == 100_000_000
     predictor.preprocessing = replace(predictor.preprocessing, max_pixels=1599)
     (answer,) = predictor.predict([folder[0] / "0" / "0.png"])

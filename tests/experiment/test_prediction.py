@@ -36,7 +36,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_one_fold_grades_as_its_cell_did(tiny_run: RunResult, photographs: dict[str, Path]) -> None:
-    predictor = Predictor.from_run(tiny_run.directory.root, sslkit.build_registry())
+    predictor = Predictor.open(tiny_run.directory.root, sslkit.build_registry())
     predictor.models = predictor.models[:1]
     cell = next(
         row for row in results(tiny_run) if (row["arm"], row["fraction"], row["fold"]) == ("pretrained", "1.0", "0")
@@ -53,7 +53,7 @@ def test_one_fold_grades_as_its_cell_did(tiny_run: RunResult, photographs: dict[
 
 
 def test_folds_are_averaged_over_their_logits(tiny_run: RunResult, photographs: dict[str, Path]) -> None:
-    predictor = Predictor.from_run(tiny_run.directory.root, sslkit.build_registry())
+    predictor = Predictor.open(tiny_run.directory.root, sslkit.build_registry())
     path = next(iter(photographs.values()))
     pixels = torch.from_numpy(predictor.preprocessing.apply(path.read_bytes()))[None].permute(0, 3, 1, 2)
 
@@ -86,7 +86,7 @@ def test_files_are_read_a_few_batches_ahead_and_answered_in_order(
 ) -> None:
     monkeypatch.setattr(prediction, "available_cores", lambda: 3)
     monkeypatch.setattr(Predictor, "batch_size", 2)
-    predictor = Predictor.from_run(tiny_run.directory.root, sslkit.build_registry())
+    predictor = Predictor.open(tiny_run.directory.root, sslkit.build_registry())
     paths = [path for path in photographs.values() for _ in range(2)]
     taken = []
 
@@ -107,7 +107,7 @@ def test_files_are_read_a_few_batches_ahead_and_answered_in_order(
 def test_grades_do_not_depend_on_the_number_of_cores(
     tiny_run: RunResult, photographs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predictor = Predictor.from_run(tiny_run.directory.root, sslkit.build_registry())
+    predictor = Predictor.open(tiny_run.directory.root, sslkit.build_registry())
     one, many = [], []
     for cores, found in ((1, one), (40, many)):
         monkeypatch.setattr(prediction, "available_cores", lambda cores=cores: cores)

@@ -1,0 +1,218 @@
+"""Writes a network of a run as a directory of its own: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from sslkit.checksums import SUMS, seal
+from sslkit.engine.networks import build_network, call_with_seed
+from sslkit.errors import RunDirectoryError, StorageError
+from sslkit.experiment.export_format import (
+    BACKBONE,
+    CARD,
+    CONFIG,
+    FORMAT,
+    HEAD,
+    ONNX,
+    ExportedPlugin,
+    ExportedPreprocessing,
+    ExportTable,
+)
+from sslkit.experiment.exported import is_exported, tensors_of
+from sslkit.experiment.recipe import Configured
+from sslkit.experiment.run_weights import RunWeights
+from sslkit.experiment.timm_config import timm_arguments, timm_keys, why_not_for_timm
+from sslkit.files import (
+    absolute,
+    flush_folder,
+    make_folder,
+    make_scratch,
+    part_of,
+    write_atomically,
+    write_json,
+    write_text,
+)
+
+OWN = frozenset({CONFIG, BACKBONE, HEAD, ONNX, CARD, SUMS})
+"""The files of an exported directory."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was exported.
+
+    Attributes:
+        directory: where.
+        weights: ``"pretrained"`` or ``"finetuned"``.
+        pretext: the pretext task; empty of an arm that has none.
+        fold: whose test images the weights have not seen; None: the pretraining saw all images.
+        arm: of finetuned weights.
+        num_features: D, the width of the representation.
+        not_for_timm: why plain timm cannot load the directory; None: it can.
+        onnx_difference: the largest difference between model.onnx and torch; None where none was asked for.
+        files: names of what was written, with their sizes in bytes.
+    """
+
+    directory: Path
+    weights: str
+    pretext: str
+    fold: int | None
+    arm: str | None
+    num_features: int
+    not_for_timm: str | None
+    onnx_difference: float | None
+    files: Mapping[str, int]
+
+
+def check_target(directory: Path) -> Path:
+    """Return where a path leads, if an export may go there.
+
+    Raises:
+        RunDirectoryError: if there is something else.
+    """
+    try:
+        target = absolute(directory)
+    except ValueError as error:
+        raise RunDirectoryError(f"nothing can be exported to {directory}: {error}; give another DIR") from None
+    if target.exists() and not target.is_dir():
+        raise RunDirectoryError(f"{directory} is a file; give the path of a new directory")
+    names = {path.name for path in target.iterdir()} if target.exists() else set()
+    if not names or (is_exported(target) and names <= OWN):
+        return target
+    kind = "is an earlier export, but holds more than it" if is_exported(target) else "is not empty"
+    others = sorted(names - OWN if is_exported(target) else names)
+    listed = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    raise RunDirectoryError(
+        f"{directory} {kind} ({listed}), and an export replaces the whole directory; give a new one, or take these "
+        "files away"
+    )
+
+
+def export_weights(
+    chosen: RunWeights,
+    target: Path,
+    write_card: Callable[[ExportTable, Mapping[str, Any]], str],
+    write_onnx: Callable[[Path], float] | None = None,
+) -> Exported:
+    """Write a directory that timm and sslkit load.
+
+    Args:
+        chosen: what to export.
+        target: where; see `check_target`.
+        write_card: gives the text of the model card.
+        write_onnx: writes model.onnx to a path and returns how far it is from torch at most.
+
+    Raises:
+        StorageError: if it cannot be written; an earlier export there stays.
+    """
+    make_folder(target.parent)
+    scratch = make_scratch(target)
+    try:
+        table, keys = _write_weights(chosen, scratch)
+        difference = None if write_onnx is None else write_onnx(scratch / ONNX)
+        sealed = sorted(path.name for path in scratch.iterdir())
+        seal(scratch, sealed)
+        write_text(scratch / CARD, write_card(table, keys))
+        sizes = {path.name: path.stat().st_size for path in sorted(scratch.iterdir())}
+        _move(scratch, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return Exported(
+        target,
+        chosen.weights,
+        chosen.pretext,
+        chosen.fold,
+        chosen.arm,
+        int(chosen.encoder.backbone.head_hidden_size),  # type: ignore[arg-type]
+        table.not_for_timm,
+        difference,
+        sizes,
+    )
+
+
+def _write_weights(chosen: RunWeights, folder: Path) -> tuple[ExportTable, dict[str, Any]]:
+    study, network = chosen.study, chosen.encoder.backbone
+    tensors = network.state_dict()
+    write_atomically(folder / BACKBONE, lambda file: file.write(save(_plain(tensors))))
+    if chosen.head is not None:
+        known = tensors_of(chosen.head)
+        write_atomically(folder / HEAD, lambda file: file.write(save(_plain(known))))
+    images, backbone = study.config.images, study.backbone
+    mean, std = ((float(a), float(b), float(c)) for a, b, c in (chosen.encoder.mean, chosen.encoder.std))
+    table = ExportTable(
+        format=FORMAT,
+        weights=chosen.weights,
+        run=study.config.name,
+        pretext=chosen.pretext,
+        fold=chosen.fold,
+        arm=chosen.arm,
+        epoch=chosen.epoch,
+        backbone=_described(backbone),
+        head=None if chosen.head is None else _described(study.head),
+        class_names=() if chosen.head is None else tuple(chosen.head.class_names),
+        threshold=chosen.threshold,
+        preprocessing=ExportedPreprocessing(size=images.size, crop=images.crop, max_pixels=images.max_pixels),
+        mean=mean,
+        std=std,
+    )
+    # A network of its own remembers what it was built with; one that has been through a copy or a device may not.
+    fresh = call_with_seed(0, lambda: build_network(backbone.make()))
+    arguments = timm_arguments(fresh, vars(backbone.config).get("options") or {})
+    reason = arguments if isinstance(arguments, str) else None
+    origin = f"{table.backbone.name} of {table.backbone.distribution} {table.backbone.version}"
+    name = f"{origin}, which is no model of timm: sslkit.load_backbone loads it"
+
+    def write(given: dict[str, Any] | None) -> dict[str, Any]:
+        keys = timm_keys(network, images.size, images.crop, mean, std, given, name)
+        whole = {**keys, "sslkit": table.model_copy(update={"not_for_timm": reason}).model_dump(mode="json")}
+        write_json(folder / CONFIG, whole)
+        return whole
+
+    keys = write(None if isinstance(arguments, str) else arguments)
+    if reason is None and (reason := why_not_for_timm(folder, network, images.size)) is not None:
+        keys = write(None)
+    return table.model_copy(update={"not_for_timm": reason}), keys
+
+
+def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return copies that share no memory, which safetensors refuses."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _described(plugin: Configured) -> ExportedPlugin:
+    """Return what finds a plugin again; paths of this machine, such as of published weights, stay behind."""
+    paths = {
+        name
+        for name, field in type(plugin.config).model_fields.items()
+        if isinstance(vars(plugin.config)[name], Path) and not field.is_required()
+    }
+    options = plugin.config.model_dump(mode="json", exclude_none=True, by_alias=True, exclude=paths)
+    return ExportedPlugin(
+        name=plugin.name, options=options, distribution=plugin.info.distribution, version=plugin.info.version
+    )
+
+
+def _move(scratch: Path, target: Path) -> None:
+    """Put a finished directory in place of an empty one, of none, or of an earlier export."""
+    earlier = part_of(target)
+    try:
+        if target.exists():
+            target.rename(earlier)
+        try:
+            os.replace(scratch, target)
+        except OSError:
+            if earlier.exists():
+                earlier.rename(target)
+            raise
+        flush_folder(target.parent)
+    except OSError as error:
+        raise StorageError.of(target, error) from error
+    shutil.rmtree(earlier, ignore_errors=True)
