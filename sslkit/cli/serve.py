@@ -15,12 +15,34 @@ from sslkit.cli.terminal import say
 @click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; others' machines need --auth.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
-@click.option("--auth", type=click.Path(path_type=Path), help="A file of one line: the password. Or set it by $SSLKIT_SERVE_PASSWORD.")
-@click.option("--allow-host", "names", multiple=True, metavar="NAME", help="A name that browsers call the server by; may be repeated.")
+@click.option(
+    "--auth",
+    type=click.Path(path_type=Path),
+    help="A file of one line: the password. Or set it by $SSLKIT_SERVE_PASSWORD.",
+)
+@click.option(
+    "--allow-host",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="A name that browsers call the server by; may be repeated.",
+)
 @click.option("--arm", help="Whose models to use; by default 'pretrained'.")
 @click.option("--pretext", help="Of which pretext task; needed only where the run has several.")
-@click.option("--max-size", type=click.IntRange(1, 1000), default=50, show_default=True, metavar="MB", help="Of a photograph's file.")
-@click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep photographs and answers there; by default nothing is kept.")
+@click.option(
+    "--max-size",
+    type=click.IntRange(1, 1000),
+    default=50,
+    show_default=True,
+    metavar="MB",
+    help="Of a photograph's file.",
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep photographs and answers there; by default nothing is kept.",
+)
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in a browser.")
 @click.option("--access-log", is_flag=True, help="Print a line a request, without names of files.")
 def serve(
@@ -48,7 +70,7 @@ def serve(
     from sslkit.serve.keeping import prepare_folder
     from sslkit.serve.secret import read_secret
     from sslkit.serve.serving import address_of, bind, is_exposed, require_secret, serve_at
-    from sslkit.serve.settings import MEGABYTE, Settings
+    from sslkit.serve.settings import MEGABYTE, Settings, unheard
 
     secret = read_secret(auth)
     bound = bind(host, port)
@@ -66,7 +88,7 @@ def serve(
             exposed=exposed,
             max_bytes=max_size * MEGABYTE,
             keep=keep,
-            **({"log": _log} if access_log else {}),
+            log=_log if access_log else unheard,
         )
         address = address_of(bound)
         if exposed:

@@ -58,7 +58,9 @@ class Access:
         host = headers.get("host", "")
         name = called(host)
         if not is_known(name, self._settings.names, exposed=self._settings.exposed):
-            hint = f" If that is its name, start it with --allow-host {name}." if name.replace(".", "").isalnum() else ""
+            hint = (
+                f" If that is its name, start it with --allow-host {name}." if name.replace(".", "").isalnum() else ""
+            )
             raise Refusal(400, f"This server does not answer to the name {shown(name)}.{hint}")
         if comes_from_elsewhere(method, host, headers.get("origin"), headers.get("sec-fetch-site")):
             raise Refusal(403, "Requests that pages of other sites make are refused.")
@@ -87,7 +89,7 @@ class Access:
 
 
 def client_of(scope: Scope) -> str:
-    """Return the address of whoever is connected: the proxy's where there is one, whose own headers are not believed."""
+    """Return the address of whoever is connected: of the proxy, where there is one."""
     client = scope.get("client")
     return str(client[0]) if client else ""
 

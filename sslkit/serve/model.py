@@ -84,8 +84,9 @@ class ServedModel:
     @property
     def described(self) -> str:
         """The models in a few words."""
-        count = "1 model" if self.num_models == 1 else f"mean of {self.num_models} models"
-        return ", ".join(part for part in (self.arm, self.pretext, count) if part)
+        count = "1 model" if self.num_models == 1 else f"the mean of {self.num_models} models"
+        of = " on ".join(part for part in (self.arm, self.pretext) if part)
+        return f"{count} ({of})" if of else count
 
     def facts(self) -> dict[str, Any]:
         """Return what ``GET /api/model`` tells of the models."""

@@ -14,6 +14,12 @@ from sslkit.serve.settings import MEGABYTE, Settings
 _TYPES = "image/*,.tif,.tiff,.dcm,.dicom"
 """What the browser's dialogue offers first; the server decides by the bytes."""
 
+_ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='8' "
+    "fill='%230072b2'/%3E%3Ccircle cx='10.5' cy='7' r='2.5' fill='%23fff'/%3E%3C/svg%3E"
+)
+"""An eye's ground, in the colour of the report's links."""
+
 
 def grading_page(model: ServedModel, settings: Settings) -> str:
     """Return the page on which photographs are dropped."""
@@ -25,13 +31,15 @@ def grading_page(model: ServedModel, settings: Settings) -> str:
     header = [
         element("div", element("p", f"sslkit · {model.name}", class_="eyebrow"), sign_out, class_="top"),
         element("h1", f"Grade a {photograph}"),
-        element("p", f"Graded here, by {model.described}. {_kept(settings)}", class_="lead"),
+        element("p", f"Graded on this server by {model.described}. {_kept(settings)}", class_="lead"),
     ]
     chooser = element(
         "label",
         element("span", f"Choose a {photograph}", class_="button", id="choose"),
         element("span", " or drop it anywhere on this page", class_="drop-hint"),
-        element("span", f"Up to {settings.max_bytes / MEGABYTE:g} MB; several at once are graded in turn", class_="note"),
+        element(
+            "span", f"Up to {settings.max_bytes / MEGABYTE:g} MB; several at once are graded in turn", class_="note"
+        ),
         element("input", id="file", type="file", accept=_TYPES, multiple="multiple"),
         class_="drop",
         id="drop",
@@ -42,6 +50,7 @@ def grading_page(model: ServedModel, settings: Settings) -> str:
         element("p", role="status", aria_live="polite", id="status", class_="status"),
         element("section", id="answer", aria_label="Answer", hidden="hidden", tabindex="-1"),
         element("section", id="visit", aria_label="Photographs of this visit", hidden="hidden"),
+        _about(model),
         element("noscript", element("p", "This page needs JavaScript; the API does not: POST /api/grade.")),
     ]
     footer = join(
@@ -64,7 +73,7 @@ def sign_in_page(model: ServedModel, error: str | None = None) -> str:
     field = element(
         "input",
         id="password",
-        name="password",
+        name_="password",
         type="password",
         autocomplete="current-password",
         required="required",
@@ -96,10 +105,25 @@ def script() -> str:
     return _file("page.js")
 
 
+def _about(model: ServedModel) -> Markup:
+    """Return what one should know of the models before trusting them with anything."""
+    grader, size = model.grader, model.grader.preprocessing.size
+    facts = [
+        ("Run", model.name),
+        ("Grades", " · ".join(grader.class_names)),
+        ("What the models see", f"{size} × {size} pixels"),
+    ]
+    if grader.referable_name is not None and grader.threshold is not None:
+        facts.append((f"Called {grader.referable_name}", f"from {100 * grader.threshold:.0f} % on"))
+    rows = (element("div", element("dt", name), element("dd", value)) for name, value in facts)
+    heading = element("h2", "About the models", class_="hidden-text")
+    return element("section", heading, element("dl", *rows, class_="facts about"), aria_label="About the models")
+
+
 def _kept(settings: Settings) -> str:
     if settings.keep is None:
-        return "Nothing of it is kept, and it does not leave this server."
-    return "Photographs and answers are kept on this server, without the names of files."
+        return "Nothing is kept, and nothing is sent on."
+    return "Photographs and answers are kept there, without the names of their files."
 
 
 def _page(
@@ -116,6 +140,7 @@ def _page(
         element("meta", name_="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name_="color-scheme", content="light dark"),
         element("title", title),
+        element("link", rel="icon", href=_ICON),
         element("link", rel="stylesheet", href="/page.css"),
         NOTHING if script is None else element("script", src=script, defer="defer"),
     ]

@@ -8,7 +8,7 @@ const seen = []; // of this visit: {name, reply} or {name, error}
 const waiting = [];
 let busy = false;
 let shown = null;
-let opacity = 80;
+let opacity = 100;
 
 function element(tag, attributes, ...children) {
   const node = document.createElement(tag);
@@ -97,6 +97,8 @@ function success({ name, reply }) {
     element("p", { class: "of" }, `Grade ${reply.grade} of 0 to ${count - 1}`),
     referable(reply.referable),
     bars(reply),
+    isMostProbable(reply) ? null : element("p", { class: "note bars-note" },
+      "The models decide by more than the largest probability: the grade given need not be the most probable one."),
     element("p", { class: "by" }, `Graded in ${reply.seconds.toFixed(2)} s by ${reply.run}: ${reply.models}.`
       + (reply.kept ? ` Kept on the server as ${reply.kept.slice(0, 12)}….` : "")),
   );
@@ -125,7 +127,7 @@ function bars(reply) {
     return element(
       "tr", { class: given ? "given" : null },
       element("th", { scope: "row" }, name, given ? element("span", { class: "given-mark" }, "grade given") : null),
-      element("td", { class: "bar" }, bar),
+      element("td", { class: "bar" }, element("div", {}, bar)),
       element("td", {}, percent(share)),
     );
   });
@@ -135,12 +137,16 @@ function bars(reply) {
     head, element("tbody", {}, ...rows));
 }
 
+function isMostProbable({ probabilities, grade_name: given }) {
+  return Object.values(probabilities).every((share) => share <= probabilities[given]);
+}
+
 function pictures(reply) {
   const { prepared, overlay } = reply.pictures;
   const box = element("div", { class: "pictures" });
   if (!prepared) return box;
   box.append(element("figure", {},
-    element("figcaption", {}, "As the models saw it"),
+    element("figcaption", {}, "What they saw"),
     element("img", { src: prepared, alt: "The photograph, cropped and scaled" })));
   if (!overlay) {
     box.append(element("p", { class: "note" }, reply.why_no_heat || "There is no heat map for these models."));
@@ -157,7 +163,7 @@ function pictures(reply) {
   });
   box.append(
     element("figure", {},
-      element("figcaption", {}, "Where the evidence lies"),
+      element("figcaption", {}, "Evidence (Grad-CAM)"),
       element("div", { class: "stack" },
         element("img", { src: prepared, alt: `Heat map (Grad-CAM) of the evidence for ${reply.grade_name}` }), heat)),
     element("div", { class: "slider" }, element("label", { for: "opacity" }, "Heat"), slider, output),
