@@ -136,7 +136,7 @@ class _Site:
         return HTMLResponse(sign_in_page(self.model))
 
     async def sign_in(self, request: Request) -> Response:
-        given = parse_qs(await _short_body(request, self.settings.idle_seconds), max_num_fields=4).get("password", [""])
+        given = parse_qs(await _short_body(request, self.settings.idle_seconds)).get("password", [""])
         try:
             token = self.access.sign_in(client_of(request.scope), given[0])
         except Refusal as refusal:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from sslkit.errors import UsageError
+from sslkit.printable import shown
 from sslkit.serve.hosts import is_loopback
 from sslkit.serve.protocol import ImpatientProtocol
 from sslkit.serve.secret import VARIABLE, Secret
@@ -38,7 +39,9 @@ def bind(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError):
-        raise UsageError(f"--host {host} is no name or address of this machine; by default it is 127.0.0.1") from None
+        raise UsageError(
+            f"--host {shown(host)} is no name or address of this machine; by default it is 127.0.0.1"
+        ) from None
     bound = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":  # elsewhere it would let two programs have one port
@@ -86,20 +89,26 @@ def serve_at(app: ASGIApp, bound: socket.socket, begun: Callable[[], object] = l
         bound: from [bind][sslkit.serve.serving.bind]; it is closed at the end.
         begun: called once requests are answered.
     """
+    with bound:
+        server_of(app, begun).run(sockets=[bound])
+
+
+def server_of(app: ASGIApp, begun: Callable[[], object] = lambda: None) -> uvicorn.Server:
+    """Return a server that says nothing but errors, and believes no header that only a proxy should write."""
     config = uvicorn.Config(
         app,
         http=ImpatientProtocol,
         ws="none",
         loop="asyncio",
-        log_config=None,  # nothing is logged but errors
+        log_config=None,
+        log_level="error",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # anybody can write X-Forwarded-For
+        proxy_headers=False,
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_SECONDS_TO_END,
     )
-    with bound:
-        _Server(config, begun).run(sockets=[bound])
+    return _Server(config, begun)
 
 
 class _Server(uvicorn.Server):

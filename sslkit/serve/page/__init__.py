@@ -111,7 +111,7 @@ def _about(model: ServedModel) -> Markup:
     facts = [
         ("Run", model.name),
         ("Grades", " · ".join(grader.class_names)),
-        ("What the models see", f"{size} × {size} pixels"),
+        ("What the models see", f"{size} by {size} pixels"),
     ]
     if grader.referable_name is not None and grader.threshold is not None:
         facts.append((f"Called {grader.referable_name}", f"from {100 * grader.threshold:.0f} % on"))

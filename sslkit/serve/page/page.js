@@ -146,7 +146,7 @@ function pictures(reply) {
   const box = element("div", { class: "pictures" });
   if (!prepared) return box;
   box.append(element("figure", {},
-    element("figcaption", {}, "What they saw"),
+    element("figcaption", {}, "What the models saw"),
     element("img", { src: prepared, alt: "The photograph, cropped and scaled" })));
   if (!overlay) {
     box.append(element("p", { class: "note" }, reply.why_no_heat || "There is no heat map for these models."));
