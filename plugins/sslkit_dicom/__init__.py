@@ -71,6 +71,7 @@ class Dicom(Dataset[DicomConfig]):
     }
     api_version: ClassVar[int] = 1
     Config: ClassVar[type[PluginConfig]] = DicomConfig
+    suffixes: ClassVar[tuple[str, ...]] = (".dcm", ".dicom", ".ima")
 
     def __init__(self, config: DicomConfig, *args: Any) -> None:
         super().__init__(config, *args)
@@ -104,6 +105,16 @@ class Dicom(Dataset[DicomConfig]):
         from sslkit_dicom.pixels import read_pixels
 
         return read_pixels(_path(record), self.max_pixels)
+
+    def decode(self, content: bytes) -> bytes | npt.NDArray[np.uint8]:
+        """Return the pixels of a DICOM file, as `read` does; anything else stays as it is.
+
+        Raises:
+            DataError: if it is a damaged DICOM file; the message never says what its header says of a patient.
+        """
+        from sslkit_dicom.pixels import decode_pixels
+
+        return decode_pixels(content, self.max_pixels) if content[128:132] == b"DICM" else content
 
     def fingerprint(self, record: Record) -> str:
         """Return a digest of the file and of the decoders that there are for it, without decoding anything."""

@@ -21,6 +21,7 @@ from pydicom.uid import JPEG2000TransferSyntaxes as JPEG2000Syntaxes
 from pydicom.uid import JPEGLSTransferSyntaxes as JPEGLSSyntaxes
 
 import sslkit
+from sslkit.errors import DataError
 from sslkit_dicom.deflated import check_inflated_size
 from sslkit_dicom.grey import TAGS as GREY_TAGS
 from sslkit_dicom.grey import Unreadable, is_little_endian, look_up, present
@@ -55,20 +56,30 @@ def read_pixels(path: Path, max_pixels: int = sslkit.Dataset.max_pixels) -> npt.
     Raises:
         OSError: if it cannot be read, for whatever reason; the message names the file.
     """
+    try:
+        return decode_pixels(sslkit.read_file(path), max_pixels)
+    except DataError as error:
+        raise OSError(f"{path.name}: {error}") from error
+
+
+def decode_pixels(content: bytes, max_pixels: int = sslkit.Dataset.max_pixels) -> npt.NDArray[np.uint8]:
+    """Do as [read_pixels][sslkit_dicom.pixels.read_pixels] does with the bytes of a file.
+
+    Raises:
+        DataError: if they cannot be read, for whatever reason.
+    """
     with warnings.catch_warnings():
         # What pydicom warns of are headers that contradict the pixels, which it then follows.
         warnings.simplefilter("ignore")
         try:
-            content = BytesIO(sslkit.read_file(path))
-            check_inflated_size(content)
-            return _to_uint8(dcmread(content, specific_tags=list(_TAGS)), max_pixels)
-        except OSError:
-            raise
+            stream = BytesIO(content)
+            check_inflated_size(stream)
+            return _to_uint8(dcmread(stream, specific_tags=list(_TAGS)), max_pixels)
         except Unreadable as error:
-            raise OSError(f"{path.name}: {error}") from error
+            raise DataError(str(error)) from error
         except Exception as error:  # damaged files make pydicom raise nearly anything
             reason = " ".join(str(error).split())
-            raise OSError(f"{path.name}: the file is damaged: {type(error).__name__}: {reason}") from error
+            raise DataError(f"the file is damaged: {type(error).__name__}: {reason}") from error
 
 
 def _to_uint8(data: Dataset, max_pixels: int) -> npt.NDArray[np.uint8]:

@@ -273,13 +273,20 @@ def show_grades(images: Sequence[GradedImage]) -> None:
     table.add_column("grade", no_wrap=True)
     for grade in range(len(graded[0].probabilities or {})):
         table.add_column(f"p({grade})", justify="right", no_wrap=True)
+    referable = any(image.referable_probability is not None for image in graded)
+    if referable:
+        table.add_column("referable", justify="right", no_wrap=True)
     for image in graded:
         shares = (image.probabilities or {}).values()
-        name = f"{image.grade} {image.grade_name}"
-        table.add_row(line(image.image), line(name), *(f"{share:.2f}" for share in shares))
-    console = make_console()
-    console.print(table)
-    console.print("Not a medical device: for research only.")
+        cells = [image.image, f"{image.grade} {image.grade_name}", *(f"{share:.2f}" for share in shares)]
+        table.add_row(*map(line, [*cells, _referable(image)] if referable else cells))
+    make_console().print(table)
+
+
+def _referable(image: GradedImage) -> str:
+    """Return whether an image is referable, where that is known, and the probability."""
+    called = {True: "yes ", False: "no ", None: ""}[image.referable]
+    return f"{called}{image.referable_probability or 0:.2f}"
 
 
 def show_plugins(registry: Registry) -> None:

@@ -124,7 +124,25 @@ def decode_chunk(
 def _read(dataset: Dataset[Any], record: Record) -> bytes | npt.NDArray[np.uint8]:
     with blame(dataset.provenance, "read()", contract=(DataError, OSError)):
         content = dataset.read(record)
-    if not isinstance(content, bytes | np.ndarray):
-        wanted = "the bytes of an image file, or an array of pixels"
-        raise refuse(dataset.provenance, "read()", f"{type(content).__name__} for the image {record.id!r}", wanted)
-    return content
+    return _checked(dataset, "read()", content, record.id)
+
+
+def decode_file(dataset: Dataset[Any], content: bytes) -> bytes | npt.NDArray[np.uint8]:
+    """Return what a file holds that may be in a data set's own format: the bytes of an image file, or pixels.
+
+    Raises:
+        DataError: if it is damaged.
+        PluginError: if the data set fails, or answers with something else.
+    """
+    with blame(dataset.provenance, "decode()", contract=(DataError, OSError)):
+        decoded = dataset.decode(content)
+    return _checked(dataset, "decode()", decoded)
+
+
+def _checked(
+    dataset: Dataset[Any], call: str, content: object, name: str | None = None
+) -> bytes | npt.NDArray[np.uint8]:
+    if isinstance(content, bytes | np.ndarray):
+        return content
+    given = type(content).__name__ + ("" if name is None else f" for the image {name!r}")
+    raise refuse(dataset.provenance, call, given, "the bytes of an image file, or an array of pixels")

@@ -119,7 +119,9 @@ def _what_it_is(data: bytes) -> str:
     if data.startswith(b"version https://git-lfs"):
         return "not an image but a Git LFS pointer; fetch the file itself with 'git lfs pull'"
     if data[128:132] == b"DICM":
-        return "not an image but a DICOM file; export it as PNG or TIFF"
+        return (
+            "not an image but a DICOM file, which is read where the data set is 'dicom'; else export it as PNG or TIFF"
+        )
     if data.lstrip().startswith(b"<"):
         return "not an image but a web page or XML file"
     return f"not an image, or cut off in its header; the formats that are read: {', '.join(FORMATS)}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from sslkit.experiment.graded import Graded
 from sslkit.files import write_atomically
+from sslkit.printable import printable
 
 _LEAST_SIDE = 448
 """Pixels of a picture that a reader can make out lesions in."""
@@ -19,7 +22,11 @@ _COLOURS = "plasma"
 """From dark violet over red to yellow: its lightness rises all the way, so that it reads alike without colours, and to
 readers who tell red from green badly (van der Walt and Smith, 2015, who tested it for them)."""
 
-_OPACITY = 0.75
+_OPACITY = 0.8
+
+_GAP, _CAPTION, _GREY = 8, 60, "#555555"
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def overlay(
@@ -42,20 +49,69 @@ def overlay(
     allowed = heat if mask is None else heat * mask
     large = np.asarray(Image.fromarray(allowed.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC))
     large = large.clip(0, 1)
-    if mask is not None:  # enlarging blurs its edge
-        large = large * np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.NEAREST))
-    opacity = _OPACITY * np.sqrt(large)[..., None]
-    mixed = (1 - opacity) * grey + opacity * colours()[np.round(255 * large).astype(np.intp)]
+    return _mix(grey, large)
+
+
+def _mix(grey: npt.NDArray[np.float32] | float, heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return the colours of heat (H, W) over grey (H, W, 1), uint8 (H, W, 3)."""
+    opacity = _OPACITY * heat[..., None]
+    mixed = (1 - opacity) * grey + opacity * colours()[np.round(255 * heat).astype(np.intp)]
     drawn: npt.NDArray[np.uint8] = np.round(mixed).astype(np.uint8)
     return drawn
 
 
 def write_picture(folder: Path, path: Path, graded: Graded, mask: npt.NDArray[np.bool_] | None) -> None:
-    """Write the picture of an image, if it has heat."""
+    """Write the picture of an image: as the models saw it, the same with its heat, and what they said.
+
+    Nothing is written of an image that could not be read.
+    """
     if graded.square is None or graded.heat is None:
         return
-    picture = Image.fromarray(overlay(graded.square, graded.heat, mask))
-    write_atomically(folder / f"{path.stem}.png", lambda file: picture.save(file, "PNG"))
+    drawn = overlay(graded.square, graded.heat, mask)
+    side = len(drawn)
+    sheet = Image.new("RGB", (2 * side + _GAP, side + _CAPTION), "white")
+    sheet.paste(enlarge(graded.square, side), (0, 0))
+    sheet.paste(Image.fromarray(drawn), (side + _GAP, 0))
+    _caption(ImageDraw.Draw(sheet), sheet, graded, side)
+    write_atomically(folder / picture_name(path), lambda file: sheet.save(file, "PNG"))
+
+
+def picture_name(path: Path) -> str:
+    """Return the name of an image's picture: its own, and a digest of where it is, which tells two of one name apart.
+
+    Example:
+        >>> picture_name(Path("/left/0024.jpg")), picture_name(Path("/right/0024.jpg"))
+        ('0024-8582ea22.png', '0024-b26041aa.png')
+    """
+    digest = hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:8]
+    stem = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in path.stem
+    )
+    return f"{stem[:100]}-{digest}.png"
+
+
+def _caption(pen: ImageDraw.ImageDraw, sheet: Image.Image, graded: Graded, side: int) -> None:
+    answer = graded.answer
+    large, small = ImageFont.load_default(17), ImageFont.load_default(13)
+    shares = answer.probabilities or {}
+    said = f"{answer.grade} {answer.grade_name}, p = {shares.get(answer.grade_name or '', 0):.2f}"
+    if answer.referable_probability is not None:
+        said += f"; referable p = {answer.referable_probability:.2f}"
+    top, left = side + 10, side + _GAP + 12
+    pen.text((12, top), _fitted(pen, printable(said, keep=""), large, side - 24), "black", large)
+    pen.text((12, top + 26), _fitted(pen, printable(Path(answer.image).name, keep=""), small, side - 24), _GREY, small)
+    steps = np.tile(np.linspace(0, 1, 180, dtype=np.float32), (12, 1))
+    sheet.paste(Image.fromarray(_mix(110.0, steps)), (left, top + 4))
+    pen.text((left + 190, top + 2), "evidence for the grade: none to most", "black", small)
+    pen.text((left, top + 26), "Not a medical device. What moved the model, not an outline of a lesion.", _GREY, small)
+
+
+def _fitted(pen: ImageDraw.ImageDraw, text: str, font: _Font, width: int) -> str:
+    """Return text that fits a width, without its end if need be."""
+    kept = text[:200]
+    while pen.textlength(kept + "..." * (kept != text), font) > width and kept:
+        kept = kept[:-1]
+    return kept if kept == text else f"{kept}..."
 
 
 def enlarge(square: npt.NDArray[np.uint8], side: int) -> Image.Image:

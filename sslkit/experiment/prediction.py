@@ -22,27 +22,17 @@ from sslkit.data.preprocessing import Preprocessing
 from sslkit.engine.grad_cam import class_direction, grad_cam, heat_layer, spread_heat
 from sslkit.engine.heads import decode, logits_of
 from sslkit.engine.networks import Encoder
-from sslkit.engine.precision import Compute, resolve_compute
+from sslkit.engine.precision import Compute
 from sslkit.errors import DataError
 from sslkit.experiment.environment import available_cores
 from sslkit.experiment.graded import Graded, GradedImage
 from sslkit.experiment.heat import overlay, write_picture
-from sslkit.experiment.kept_models import (
-    average_decoding,
-    average_threshold,
-    load_model,
-    load_run_config,
-    model_folders,
-)
-from sslkit.experiment.run_directory import RunDirectory
-from sslkit.experiment.study import resolve
+from sslkit.experiment.trained_models import Decode, open_models
 from sslkit.files import make_folder, read_file
 from sslkit.interfaces import DownstreamHead
 from sslkit.registry import Registry
 
 __all__ = ["Graded", "GradedImage", "Predictor", "overlay"]
-
-Decode = Callable[[bytes], bytes | npt.NDArray[np.uint8]]
 
 _PIXELS_AT_ONCE = 12 * 224**2
 """Of a batch on the CPU, where larger ones only take more memory; an accelerator gets eight times as many."""
@@ -94,17 +84,15 @@ class Predictor:
         Raises:
             RunDirectoryError: if there is neither, or the run does not keep a model of the arm for every fold.
         """
-        directory = RunDirectory(path)
-        config = load_run_config(directory)
-        study = resolve(config, registry)
-        # Not the run's own device, nor fp16, which this machine may not have.
-        precision = config.compute.precision if config.compute.precision != "fp16" else "auto"
-        compute = resolve_compute("auto", precision, False)
-        folders = model_folders(directory, config.evaluation.folds, arm, pretext)
-        models = [load_model(study, folder, compute) for folder in folders]
-        head = average_decoding([head for _, head in models], folders)
-        threshold = average_threshold(folders) if head.positive_from is not None else None
-        return cls(study.preprocessing, models, head, compute, threshold=threshold)
+        found = open_models(path, registry, arm=arm, pretext=pretext)
+        return cls(
+            found.preprocessing,
+            found.models,
+            found.head,
+            found.compute,
+            threshold=found.threshold,
+            decode=found.decode,
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:

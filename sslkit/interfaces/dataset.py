@@ -31,6 +31,9 @@ class Dataset(Plugin[ConfigT], ABC):
     max_pixels: int = MAX_PIXELS
     """The most pixels of an image, which the toolkit sets to ``images.max_pixels``; see `read`."""
 
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """Endings of files that `decode` reads, such as ``".dcm"``, beside those of photographs."""
+
     @abstractmethod
     def records(self) -> Sequence[Record]:
         """Return one record an image, in a stable order, with unique ids; reads no pixels.
@@ -57,7 +60,18 @@ class Dataset(Plugin[ConfigT], ABC):
         """
         if record.path is None:
             raise NotImplementedError(f"{type(self).__name__} has records without a path and must override read()")
-        return read_file(record.path)
+        return self.decode(read_file(record.path))
+
+    def decode(self, content: bytes) -> bytes | npt.NDArray[np.uint8]:
+        """Return what a file holds that is in a format of its own: pixels, or the bytes of a photograph. Optional.
+
+        Images that belong to no data set, as ``sslkit predict`` grades them, come to the models through it as the data
+        set's own do. Content of any other format is returned as it is.
+
+        Raises:
+            sslkit.errors.DataError: if it is damaged.
+        """
+        return content
 
     def fingerprint(self, record: Record) -> str:
         """Return a digest of the image's content, which names it in the cache of decoded images."""
