@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,28 @@ DISCLAIMER = "Not a medical device. For research only: nobody may be diagnosed o
 def served() -> Iterator[Site]:
     with site(max_bytes=50_000) as running:
         yield running
+
+
+class OtherPage(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<title>Other</title>")
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def other_site() -> Iterator[str]:
+    """Serve a page of another origin; yield its address."""
+    with http.server.HTTPServer(("127.0.0.1", 0), OtherPage) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
 
 
 def png(red: int = 200, name: str = "eye.png", content: bytes | None = None) -> dict[str, object]:
@@ -110,8 +136,6 @@ def test_a_file_is_dropped_and_the_keyboard_reaches_the_dialogue(served: Site) -
       document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true}));
       return dragging && !document.body.classList.contains("dragging");
     }"""
-    import base64
-
     with open_page(served.address) as look:
         assert look.page.evaluate(drop % base64.b64encode(photograph()).decode())
         look.page.wait_for_selector("text=dropped.png: grade 2")
@@ -169,9 +193,7 @@ def test_another_page_cannot_use_the_server() -> None:
       catch (error) { return String(error); }
     }"""
     lines: list[str] = []
-    with site(log=lines.append) as running, site() as other, open_page(other.address) as look:
-        look.page.route("**/other", lambda route: route.fulfill(body="<title>Other</title>", content_type="text/html"))
-        look.page.goto(f"{other.address}other")
+    with other_site() as other, site(log=lines.append) as running, open_page(other) as look:
         assert look.page.evaluate(attack, running.address) == "TypeError: Failed to fetch"
         assert [line.rsplit(" ", 2)[0] for line in lines] == ["127.0.0.1 POST /api/grade 403"]
         assert running.grader.names == []
