@@ -9,12 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sslkit.api import bench, doctor, plan, predict, run
+    from sslkit.api import bench, doctor, embed, export, load_backbone, plan, predict, run
     from sslkit.config.base import ConfigPath, PluginConfig
     from sslkit.config.loading import load_config, parse_config
     from sslkit.config.schema import PluginTable
     from sslkit.data.lab import grey_of, lab_of, srgb_of
     from sslkit.data.normalization import normalize
+    from sslkit.data.preprocessing import Preprocessing
     from sslkit.data.squares import cut_squares, inscribed_square, squares_in_mask
     from sslkit.data.tables import read_table
     from sslkit.data.views import ViewsConfig, augmented_views
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from sslkit.engine.projection import make_projector, projection_spread
     from sslkit.engine.tokens import TokenBackbone, token_backbone
     from sslkit.engine.weights import load_timm_weights, load_weights
+    from sslkit.experiment.embedding import Embedding
+    from sslkit.experiment.exporting import Exported
     from sslkit.experiment.graded import GradedImage
     from sslkit.files import open_file, read_file
     from sslkit.hookspecs import hookimpl
@@ -53,12 +56,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "sslkit.api": ("bench", "doctor", "plan", "predict", "run"),
+    "sslkit.api": ("bench", "doctor", "embed", "export", "load_backbone", "plan", "predict", "run"),
     "sslkit.config.base": ("ConfigPath", "PluginConfig"),
     "sslkit.config.loading": ("load_config", "parse_config"),
     "sslkit.config.schema": ("PluginTable",),
     "sslkit.data.lab": ("grey_of", "lab_of", "srgb_of"),
     "sslkit.data.normalization": ("normalize",),
+    "sslkit.data.preprocessing": ("Preprocessing",),
     "sslkit.data.squares": ("cut_squares", "inscribed_square", "squares_in_mask"),
     "sslkit.data.tables": ("read_table",),
     "sslkit.data.views": ("ViewsConfig", "augmented_views"),
@@ -71,6 +75,8 @@ _HOMES = {
     "sslkit.engine.tokens": ("TokenBackbone", "token_backbone"),
     "sslkit.engine.weights": ("load_timm_weights", "load_weights"),
     "sslkit.experiment.graded": ("GradedImage",),
+    "sslkit.experiment.embedding": ("Embedding",),
+    "sslkit.experiment.exporting": ("Exported",),
     "sslkit.files": ("open_file", "read_file"),
     "sslkit.hookspecs": ("hookimpl",),
     "sslkit.interfaces": (
@@ -106,7 +112,9 @@ __all__ = [
     "ConfigPath",
     "Dataset",
     "DownstreamHead",
+    "Embedding",
     "Executor",
+    "Exported",
     "GradedImage",
     "Job",
     "JobObserver",
@@ -115,6 +123,7 @@ __all__ = [
     "PluginConfig",
     "PluginTable",
     "Prediction",
+    "Preprocessing",
     "PretextTask",
     "Record",
     "Reporter",
@@ -131,6 +140,8 @@ __all__ = [
     "build_registry",
     "cut_squares",
     "doctor",
+    "embed",
+    "export",
     "feature_map",
     "feature_map_shape",
     "follow",
@@ -141,6 +152,7 @@ __all__ = [
     "inscribed_square",
     "lab_of",
     "listed",
+    "load_backbone",
     "load_config",
     "load_timm_weights",
     "load_weights",

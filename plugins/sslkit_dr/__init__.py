@@ -98,7 +98,9 @@ def ordinal_probabilities(logits: torch.Tensor) -> torch.Tensor:
     Returns:
         float32 (N, K); each row is non-negative and sums to one.
     """
-    beyond = logits.sigmoid().cummin(dim=1).values
+    passed = logits.sigmoid()
+    # A running minimum; ONNX has no cummin.
+    beyond = torch.stack([passed[:, : k + 1].amin(dim=1) for k in range(passed.shape[1])], dim=1)
     return F.pad(beyond, (1, 0), value=1.0) - F.pad(beyond, (0, 1), value=0.0)
 
 
@@ -270,6 +272,8 @@ class DRGrade(DownstreamHead[DRGradeConfig]):
 
 def _finite(logits: torch.Tensor) -> torch.Tensor:
     logits = logits.detach().float()
+    if torch.compiler.is_compiling():  # a graph, such as ONNX's, cannot raise
+        return logits
     if not torch.isfinite(logits).all():
         raise ValueError("a logit is not finite, so no grade can be read from it: the training has diverged")
     return logits

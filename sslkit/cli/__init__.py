@@ -16,6 +16,8 @@ from sslkit import __version__
 from sslkit.cli.bench import bench
 from sslkit.cli.config import config
 from sslkit.cli.doctor import doctor
+from sslkit.cli.embed import embed
+from sslkit.cli.export import export
 from sslkit.cli.plugins import plugins
 from sslkit.cli.predict import predict
 from sslkit.cli.report import report
@@ -37,7 +39,7 @@ def cli() -> None:
     """
 
 
-for command in (run, doctor, bench, predict, serve, report, plugins, config):
+for command in (run, doctor, bench, predict, serve, export, embed, report, plugins, config):
     cli.add_command(command)
 
 

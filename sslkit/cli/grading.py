@@ -40,7 +40,7 @@ class GradingProgress:
     def __init__(self, total: int) -> None:
         self.total, self.done, self.unread = total, 0, 0
         console = make_console(stderr=True)
-        self._shows_bar = console.is_terminal and total > _FEW
+        self._shows_bar = console.is_terminal and not console.is_dumb_terminal and total > _FEW
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}", markup=False),
             rich.progress.BarColumn(bar_width=30),
@@ -103,7 +103,7 @@ def print_json(answers: Iterable[GradedImage]) -> Iterator[GradedImage]:
             passed.append(answer)
             yield answer
 
-    for text in json_lines(kept()):
-        click.echo(text, nl=False)
+    for json_part in json_lines(kept()):
+        click.echo(json_part, nl=False)
         yield from passed
         passed.clear()

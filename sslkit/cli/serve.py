@@ -12,7 +12,7 @@ from sslkit.cli.terminal import say
 
 
 @click.command(epilog="Example: sslkit serve runs/dr --open")
-@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="RUN|DIR", type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; others' machines need --auth.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
 @click.option(

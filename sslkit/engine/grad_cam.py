@@ -7,15 +7,9 @@ gradient-based localization", ICCV 2017, arXiv 1610.02391: with A the feature ma
     heat    = ReLU( sum over k of alpha_k A[k] )                  (2)
 
 The paper's score is a logit. A head here may have one logit a class, one a threshold, or a single number, so y is taken
-from what every head answers, the probabilities:
-
-- where the classes are ordered (the head has a ``positive_from``), the log-odds of the predicted grade or a higher one,
-  and for grade 0 of that grade. What speaks for grade 2 of 4 as against 1 speaks for 3 as well, so that the probability
-  of a middle grade alone is about stationary, and its map mostly empty;
-- where they are not, the log-odds of the predicted class.
-
-The gradient of log-odds, log(p / (1 - p)), is that of log p times 1 / (1 - p), one positive number for all places: the
-map that is scaled to its maximum is that of log p. But it does not vanish in rounding where p is near 1.
+from what every head answers: it is the log-odds of the predicted class's probability, log(p / (1 - p)). Its gradient is
+that of log p times 1 / (1 - p), one positive number for all places, so that the map that is scaled to its maximum is that
+of log p; but it does not vanish in rounding where p is near 1.
 """
 
 from __future__ import annotations
@@ -43,7 +37,7 @@ _LEAST_CHANGE = 1e-4
 
 
 def class_direction(head: DownstreamHead[Any], logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """Return the derivative of the score of a class, see above, with respect to each logit.
+    """Return the derivative of the log-odds of a class with respect to each logit.
 
     It is taken by central differences of what ``head.predict`` answers, since that is all that a head promises: it need
     not be differentiable, and what was fitted across folds (cut points, a temperature) counts as it does in the answer.
@@ -62,8 +56,8 @@ def class_direction(head: DownstreamHead[Any], logits: torch.Tensor, classes: to
         >>> head = build_registry().find("head", "dr-grade").cls
         >>> ordinal = head(head.Config(encoding="ordinal"), num_features=8)
         >>> logits = torch.tensor([[2.0, 1.0, -1.0, -2.0]])
-        >>> class_direction(ordinal, logits, torch.tensor([2])).round(decimals=2).tolist()
-        [[0.0, 1.0, 0.0, 0.0]]
+        >>> class_direction(ordinal, logits, torch.tensor([2])).round(decimals=1).tolist()
+        [[0.0, 0.9, -0.9, 0.0]]
     """
     count, width = logits.shape
     moves = torch.eye(width)
@@ -73,7 +67,7 @@ def class_direction(head: DownstreamHead[Any], logits: torch.Tensor, classes: to
         moved = torch.stack([logits[flat, None] + step * moves, logits[flat, None] - step * moves])
         wanted = classes[flat][None, :, None].expand(2, -1, width).reshape(-1)
         shares = decode(head, moved.reshape(-1, width)).probabilities
-        odds = _log_odds(shares, wanted, ordered=head.positive_from is not None).view(2, -1, width)
+        odds = _log_odds(shares, wanted).view(2, -1, width)
         change = odds[0] - odds[1]
         slopes[flat] = change / (2 * step)
         flat[flat.clone()] = change.abs().amax(dim=1) < _LEAST_CHANGE
@@ -83,11 +77,9 @@ def class_direction(head: DownstreamHead[Any], logits: torch.Tensor, classes: to
     return slopes
 
 
-def _log_odds(probabilities: torch.Tensor, classes: torch.Tensor, *, ordered: bool) -> torch.Tensor:
-    """Return log(p / (1 - p)) of one class a row, or of it and those above; 1 - p is summed, or it would round to 0."""
+def _log_odds(probabilities: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Return log(p / (1 - p)) of one class a row; 1 - p is summed over the others, or it would round to 0."""
     own = F.one_hot(classes, probabilities.shape[1]).bool()
-    if ordered:
-        own = torch.where(classes[:, None] > 0, own.cumsum(dim=1) > 0, own)
     shares = probabilities.double()
     tiny = torch.finfo(torch.float32).tiny
     spoken = shares.masked_fill(~own, 0).sum(dim=1).clamp(min=tiny)

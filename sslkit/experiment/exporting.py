@@ -27,6 +27,7 @@ from sslkit.experiment.export_format import (
     ExportTable,
 )
 from sslkit.experiment.exported import is_exported, tensors_of
+from sslkit.experiment.onnx_export import write_onnx
 from sslkit.experiment.recipe import Configured
 from sslkit.experiment.run_weights import RunWeights
 from sslkit.experiment.timm_config import timm_arguments, timm_keys, why_not_for_timm
@@ -57,6 +58,7 @@ class Exported:
         arm: of finetuned weights.
         num_features: D, the width of the representation.
         not_for_timm: why plain timm cannot load the directory; None: it can.
+        onnx_output: what model.onnx gives: ``"features"``, ``"probabilities"`` or ``"logits"``; None: there is none.
         onnx_difference: the largest difference between model.onnx and torch; None where none was asked for.
         files: names of what was written, with their sizes in bytes.
     """
@@ -68,6 +70,7 @@ class Exported:
     arm: str | None
     num_features: int
     not_for_timm: str | None
+    onnx_output: str | None
     onnx_difference: float | None
     files: Mapping[str, int]
 
@@ -99,16 +102,17 @@ def check_target(directory: Path) -> Path:
 def export_weights(
     chosen: RunWeights,
     target: Path,
-    write_card: Callable[[ExportTable, Mapping[str, Any]], str],
-    write_onnx: Callable[[Path], float] | None = None,
+    write_card: Callable[[Mapping[str, Any], Mapping[str, str]], str],
+    *,
+    onnx: bool = False,
 ) -> Exported:
     """Write a directory that timm and sslkit load.
 
     Args:
         chosen: what to export.
         target: where; see `check_target`.
-        write_card: gives the text of the model card.
-        write_onnx: writes model.onnx to a path and returns how far it is from torch at most.
+        write_card: gives the text of the model card, of config.json and of what each file is.
+        onnx: write model.onnx as well.
 
     Raises:
         StorageError: if it cannot be written; an earlier export there stays.
@@ -117,10 +121,10 @@ def export_weights(
     scratch = make_scratch(target)
     try:
         table, keys = _write_weights(chosen, scratch)
-        difference = None if write_onnx is None else write_onnx(scratch / ONNX)
+        output, difference = write_onnx(chosen, scratch / ONNX) if onnx else (None, None)
         sealed = sorted(path.name for path in scratch.iterdir())
         seal(scratch, sealed)
-        write_text(scratch / CARD, write_card(table, keys))
+        write_text(scratch / CARD, write_card(keys, _files(chosen, output)))
         sizes = {path.name: path.stat().st_size for path in sorted(scratch.iterdir())}
         _move(scratch, target)
     finally:
@@ -133,9 +137,26 @@ def export_weights(
         chosen.arm,
         int(chosen.encoder.backbone.head_hidden_size),  # type: ignore[arg-type]
         table.not_for_timm,
+        output,
         difference,
         sizes,
     )
+
+
+def _files(chosen: RunWeights, onnx: str | None) -> dict[str, str]:
+    """Return what each file of the directory is."""
+    size = chosen.study.config.images.size
+    files = {
+        CONFIG: "what the network is built with: timm's own keys, and a table `sslkit` of the toolkit's",
+        BACKBONE: "the weights of the encoder",
+    }
+    if chosen.head is not None:
+        files[HEAD] = "the head, with what was fitted across folds"
+    if onnx is not None:
+        files[ONNX] = (
+            f"the same as ONNX: `images`, prepared (RGB, uint8, N x 3 x {size} x {size}, not normalised), to `{onnx}`"
+        )
+    return {**files, SUMS: "checksums of these files: `sha256sum --check SHA256SUMS`"}
 
 
 def _write_weights(chosen: RunWeights, folder: Path) -> tuple[ExportTable, dict[str, Any]]:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,9 +48,16 @@ def overlay(
     side = max(len(square), _LEAST_SIDE)
     grey = np.asarray(enlarge(square, side).convert("L"), dtype=np.float32)[..., None]
     allowed = heat if mask is None else heat * mask
-    large = np.asarray(Image.fromarray(allowed.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC))
-    large = large.clip(0, 1)
+    large = _smooth(allowed, side)
+    if mask is not None:  # whose edge the enlarging has blurred
+        large = large * (_smooth(mask, side) >= 0.5)
     return _mix(grey, large)
+
+
+def _smooth(values: npt.NDArray[Any], side: int) -> npt.NDArray[np.float32]:
+    """Return a map (S, S) in 0..1 as one of another side."""
+    image = Image.fromarray(values.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(image).clip(0, 1)
 
 
 def _mix(grey: npt.NDArray[np.float32] | float, heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

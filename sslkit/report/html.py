@@ -22,6 +22,7 @@ from sslkit.report.sections.audit import audit_section
 from sslkit.report.sections.opening import MOST_STATEMENTS, facts, headline, opening, title
 from sslkit.report.sections.pretraining import collapse_banner, kept_epochs, spread_note
 from sslkit.report.sections.provenance import data_section, provenance_section
+from sslkit.report.sections.representation import representation_section
 from sslkit.report.sections.scores import (
     calibration_table,
     legend,
@@ -70,6 +71,7 @@ def _page(run: Run) -> tuple[str, list[Drawing]]:
         ("measured", "What was measured", _measured(run, drawings)),
         ("convergence", "Convergence", _convergence(run, drawings)),
         ("pretraining", "Pretraining", _pretraining(run, drawings)),
+        ("representation", "Representation", representation_section(run, drawings)),
         ("confusion", "Confusion", _confusion(run, drawings)),
         ("grades", "Grades", _grades(run)),
         ("reliability", "Reliability", _reliability(run, drawings)),

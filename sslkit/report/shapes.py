@@ -212,8 +212,13 @@ class WeightsFile(_Shape):
     sslkit: _Pretraining = _Pretraining()
 
 
-def read_shape(path: Path, shape: type[_Shape]) -> dict[str, Any]:
+def read_shape(path: Path, shape: type[BaseModel], writer: str = "'sslkit run'") -> dict[str, Any]:
     """Read a JSON or TOML file of a run directory; control characters in its texts are spelt out.
+
+    Args:
+        path: the file.
+        shape: what it is to hold.
+        writer: the command that writes it, for messages.
 
     Raises:
         sslkit.errors.RunDirectoryError: if it is no such file, or holds other types than the shape says.
@@ -225,10 +230,10 @@ def read_shape(path: Path, shape: type[_Shape]) -> dict[str, Any]:
     except ValidationError as error:
         lines = describe_validation_error(error, shape).splitlines()[:_MOST_MISTAKES]
         said = "\n".join(line[:_LONGEST_MISTAKE] for line in lines)
-        raise RunDirectoryError(f"{path} is not as 'sslkit run' writes it:\n{said}\nRun 'sslkit run' again.") from None
+        raise RunDirectoryError(f"{path} is not as {writer} writes it:\n{said}\nRun {writer} again.") from None
     except (ValueError, RecursionError) as error:  # no UTF-8; no JSON or TOML; a number or nesting beyond all measure
         kind = path.suffix[1:].upper()
-        raise RunDirectoryError(f"{path} is not {kind} ({error}). Run 'sslkit run' again.") from error
+        raise RunDirectoryError(f"{path} is not {kind} ({error}). Run {writer} again.") from error
     return dict(given)
 
 

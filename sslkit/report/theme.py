@@ -12,6 +12,8 @@ STYLE_SHEET = """
   --accent: #0063a0; --notice: #fff6dc; --notice-rule: #b98900; --alarm: #fdecea; --alarm-rule: #b3261e; --bar: #7fb8dc;
   --baseline: #6e7781; --series-0: #0072b2; --series-1: #d55e00; --series-2: #009e73;
   --series-3: #c0659c; --series-4: #b87d00; --series-5: #2f8fce; --heat: #0072b2;
+  --ramp-0: #e56a5d; --ramp-1: #d5536f; --ramp-2: #c33d80; --ramp-3: #ad2793; --ramp-4: #9410a2;
+  --ramp-5: #7701a8; --ramp-6: #5801a4; --ramp-7: #370499; --ramp-8: #0d0887;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
@@ -20,6 +22,8 @@ STYLE_SHEET = """
     --alarm: #331a18; --alarm-rule: #f0776c; --bar: #2b6a94;
     --baseline: #99a3ae; --series-0: #4ba3dd; --series-1: #ee7b30; --series-2: #2cbf97;
     --series-3: #d88cb8; --series-4: #efb03a; --series-5: #8fd0f7; --heat: #0072b2;
+    --ramp-0: #b12a90; --ramp-1: #c5407e; --ramp-2: #d6556d; --ramp-3: #e66c5c; --ramp-4: #f2844b;
+    --ramp-5: #fa9e3b; --ramp-6: #feba2c; --ramp-7: #fad824; --ramp-8: #f0f921;
   }
 }
 * { box-sizing: border-box; }

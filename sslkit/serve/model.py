@@ -66,15 +66,17 @@ class ServedModel:
         Raises:
             RunDirectoryError: if there is neither, or the run does not keep the arm's models.
         """
+        from sslkit.experiment.exported import is_exported, read_table
         from sslkit.experiment.kept_models import load_run_config, model_folders
         from sslkit.experiment.prediction import Predictor
         from sslkit.experiment.run_directory import RunDirectory
         from sslkit.registry import build_registry
 
         predictor = Predictor.open(path, build_registry(), arm=arm, pretext=pretext)
+        if is_exported(path):
+            table = read_table(path)
+            return cls(predictor, table.run, len(predictor.models), table.arm, table.pretext or None)
         directory = RunDirectory(path)
-        if not directory.config.is_file():
-            return cls(predictor, path.resolve().name, len(predictor.models))
         config = load_run_config(directory)
         cell = model_folders(directory, config.evaluation.folds, arm, pretext)[0].name
         with directory.results.open(newline="", encoding="utf-8") as file:

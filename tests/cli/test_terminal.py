@@ -195,7 +195,7 @@ def test_commands_print_by_what_makes_text_safe_alone() -> None:
                     called == "Console" and path.name != "display.py"
                 ):
                     found.append((path.name, called, argument))
-                if called == "click.echo" and not argument.startswith(("json.dumps(", "f'{stage} ...'")):
+                if called == "click.echo" and not argument.startswith(("json.dumps(", "json_part", "f'{stage} ...'")):
                     found.append((path.name, called, argument))
     # The one of 'say'; what it is given by main alone is words of ours.
     assert [item for item in found if item[0] != "terminal.py" and "Interrupted" not in item[2]] == []

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -18,6 +19,7 @@ import sslkit
 from sslkit import serve as serve_of
 from sslkit.errors import PluginError, StorageError, UsageError
 from sslkit.experiment.heat import overlay
+from sslkit.experiment.running import RunResult
 from sslkit.serve import make_app, require_packages
 from sslkit.serve.keeping import keep, prepare_folder
 from sslkit.serve.model import ServedModel
@@ -235,6 +237,25 @@ def test_the_log_has_a_line_a_request_and_no_names() -> None:
         "127.0.0.1 POST /api/grade 200",
         f"127.0.0.1 GET /{'x' * 79} 404",
     ]
+
+
+def test_the_thread_that_grades_ends_with_the_server() -> None:
+    def grading() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name.startswith("grading")}
+
+    before = grading()
+    with site() as running:
+        running.grade(photograph())
+        (thread,) = grading() - before
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_an_exported_model_is_called_by_its_run(tiny_run: RunResult, tmp_path: Path) -> None:
+    sslkit.export(tiny_run.directory.root, tmp_path / "exported", weights="finetuned")
+    model = ServedModel.open(tmp_path / "exported")
+    assert (model.name, model.described) == ("tiny", "1 model (pretrained on rotation)")
+    assert model.facts()["preprocessing"]["size"] == 32
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

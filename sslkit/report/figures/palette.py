@@ -17,6 +17,19 @@ GRID = "#dde1e6"
 BASELINE = "#6e7781"
 HEAT = "#0071b2"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+RAMP = (
+    "#e56a5d",
+    "#d5536f",
+    "#c33d80",
+    "#ad2793",
+    "#9410a2",
+    "#7701a8",
+    "#5801a4",
+    "#370499",
+    "#0d0887",
+)
+"""From the lowest grade to the highest: matplotlib's "plasma", whose lightness alone tells its order, as far as white
+ground shows it (3 to 1); on dark ground the page takes its other end."""
 _MARKERS = ("o", "^", "D", "v", "P", "X")
 _DASHES = ("solid", (0, (6, 2)), (0, (1, 1.5)))
 
@@ -27,6 +40,7 @@ VARIABLES = {
     BASELINE: "var(--baseline)",
     HEAT: "var(--heat)",
     **{colour: f"var(--series-{index})" for index, colour in enumerate(SERIES)},
+    **{colour: f"var(--ramp-{index})" for index, colour in enumerate(RAMP)},
 }
 """What each colour becomes inside a page, so that the page's light or dark theme decides."""
 
