@@ -59,9 +59,8 @@ class Access:
         host = headers.get("host", "")
         name = called(host)
         if not is_known(name, self._settings.names, exposed=self._settings.exposed):
-            hint = (
-                f" If that is its name, start it with --allow-host {name}." if name.replace(".", "").isalnum() else ""
-            )
+            is_name = re.fullmatch(r"[a-z0-9.-]+", name) is not None
+            hint = f" If that is its name, start it with --allow-host {name}." if is_name else ""
             raise Refusal(400, f"This server does not answer to the name {shown(name)}.{hint}")
         if comes_from_elsewhere(method, host, headers.get("origin"), headers.get("sec-fetch-site")):
             raise Refusal(403, "Requests that pages of other sites make are refused.")

@@ -133,14 +133,14 @@ class _Site:
     async def show_sign_in(self, request: Request) -> Response:
         if self.settings.secret is None:
             return redirect("/")
-        return HTMLResponse(sign_in_page(self.model))
+        return HTMLResponse(sign_in_page())
 
     async def sign_in(self, request: Request) -> Response:
         given = parse_qs(await _short_body(request, self.settings.idle_seconds)).get("password", [""])
         try:
             token = self.access.sign_in(client_of(request.scope), given[0])
         except Refusal as refusal:
-            return HTMLResponse(sign_in_page(self.model, refusal.sentence), refusal.status, refusal.headers)
+            return HTMLResponse(sign_in_page(refusal.sentence), refusal.status, refusal.headers)
         response = redirect("/")
         secure = request.headers.get("origin", "").startswith("https://")  # as the browser sees it, behind any proxy
         response.set_cookie(COOKIE, token, LIFETIME, secure=secure, httponly=True, samesite="strict")

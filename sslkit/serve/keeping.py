@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sslkit.errors import StorageError
-from sslkit.files import make_folder, write_atomically, write_json
+from sslkit.files import make_folder, write_atomically
 
 _ENDINGS = (
     (b"\x89PNG\r\n", ".png"),
@@ -47,6 +49,16 @@ def keep(folder: Path, content: bytes, answer: Mapping[str, Any]) -> str:
         raise StorageError(f"{folder}, in which uploads are kept, was taken away")
     digest = hashlib.sha256(content).hexdigest()
     ending = next((ending for start, ending in _ENDINGS if content.startswith(start)), ".image")
-    write_atomically(folder / f"{digest}{ending}", lambda file: file.write(content))
-    write_json(folder / f"{digest}.json", answer)
+    _write(folder / f"{digest}{ending}", content)
+    _write(folder / f"{digest}.json", f"{json.dumps(answer, indent=2, ensure_ascii=False)}\n".encode())
     return digest
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, from its first byte on."""
+
+    def write(file: BinaryIO) -> None:
+        os.chmod(file.name, 0o600)
+        file.write(content)
+
+    write_atomically(path, write)

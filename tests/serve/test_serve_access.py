@@ -47,7 +47,9 @@ def test_without_the_password_nothing_is_told(guarded: Site) -> None:
         assert reply.error == "Sign in first: open the page, or send the header 'Authorization: Bearer SECRET'."
     assert guarded.grader.names == []
     assert guarded.ask("GET", "/health").status == 200
-    assert guarded.ask("GET", "/sign-in").status == 200
+    form = guarded.ask("GET", "/sign-in")
+    assert form.status == 200
+    assert b"dr" not in form.body  # the run
 
 
 def test_the_password_opens_a_session(guarded: Site) -> None:
@@ -145,6 +147,7 @@ def test_other_names_are_refused_before_anything_else(guarded: Site) -> None:
         "evil.example.",
     )
     assert guarded.ask("GET", "/health", Host="<script>").error == "This server does not answer to the name '<script>'."
+    assert "--allow-host my-host.example." in guarded.ask("GET", "/health", Host="my-host.example").error
     assert guarded.ask("GET", "/health", Host="grading.example.org").status == 200
     assert guarded.ask("GET", "/health", Host="192.0.2.7").status == 400
 

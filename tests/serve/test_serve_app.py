@@ -194,7 +194,7 @@ def test_what_is_kept_is_named_by_its_digest(tmp_path: Path) -> None:
     assert answer == {key: replies[1].json[key] for key in answer}
     assert {"grade", "probabilities", "run", "disclaimer"} <= answer.keys()
     assert "pictures" not in answer
-    assert folder.stat().st_mode & 0o077 == 0
+    assert [path.stat().st_mode & 0o077 for path in (folder, *folder.iterdir())] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

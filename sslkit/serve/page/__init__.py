@@ -64,8 +64,8 @@ def grading_page(model: ServedModel, settings: Settings) -> str:
     return _page(f"{model.name} · sslkit", join(header), join(main), footer, script="/page.js", limits=limits)
 
 
-def sign_in_page(model: ServedModel, error: str | None = None) -> str:
-    """Return the page that asks for the secret."""
+def sign_in_page(error: str | None = None) -> str:
+    """Return the page that asks for the secret, and tells nothing of the models to whoever lacks it."""
     told = NOTHING
     if error is not None:
         told = element("p", error, class_="banner alarm", role="alert", id="error")
@@ -89,8 +89,8 @@ def sign_in_page(model: ServedModel, error: str | None = None) -> str:
         action="/sign-in",
         class_="sign-in",
     )
-    header = [element("p", f"sslkit · {model.name}", class_="eyebrow"), element("h1", "Sign in")]
-    return _page(f"Sign in · {model.name} · sslkit", join(header), join([told, form]), NOTHING)
+    header = [element("p", "sslkit", class_="eyebrow"), element("h1", "Sign in")]
+    return _page("Sign in · sslkit", join(header), join([told, form]), NOTHING)
 
 
 @cache
