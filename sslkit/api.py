@@ -7,6 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from sslkit.config import RunConfig, load_config, parse_config
 from sslkit.data.image_files import ImageFiles
 from sslkit.engine.precision import resolve_compute
@@ -282,7 +284,8 @@ def load_backbone(
     found = open_weights(
         Path(path), registry or build_registry(), compute, fold=fold, weights=weights, pretext=pretext, arm=arm
     )
-    return found.encoder.backbone
+    # Laid out as torch and timm do by themselves: rounding depends on it.
+    return found.encoder.backbone.to(memory_format=torch.contiguous_format)
 
 
 def embed(

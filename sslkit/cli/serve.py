@@ -66,7 +66,6 @@ def serve(
     from sslkit.serve import make_app, open_model, require_packages
 
     require_packages()
-    from sslkit.engine.precision import keep_freed_memory
     from sslkit.serve.keeping import prepare_folder
     from sslkit.serve.secret import read_secret
     from sslkit.serve.serving import address_of, bind, is_exposed, require_secret, serve_at
@@ -80,7 +79,6 @@ def serve(
         if keep is not None:
             prepare_folder(keep)
         say(f"Loading the models of {directory} ...", err=True)
-        keep_freed_memory()
         model = open_model(directory, arm=arm, pretext=pretext)
         settings = Settings(
             secret=secret,

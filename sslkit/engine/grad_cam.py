@@ -8,8 +8,8 @@ gradient-based localization", ICCV 2017, arXiv 1610.02391: with A the feature ma
 
 The paper's score is a logit. A head here may have one logit a class, one a threshold, or a single number, so y is taken
 from what every head answers: it is the log-odds of the predicted class's probability, log(p / (1 - p)). Its gradient is
-that of log p times 1 / (1 - p), one positive number for all places, so that the map that is scaled to its maximum is that
-of log p; but it does not vanish in rounding where p is near 1.
+that of log p times 1 / (1 - p), one positive number for all places, so that the map, once scaled to its maximum, is
+that of log p; but it does not vanish in rounding where p is near 1.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from sslkit.engine.networks import Encoder
 from sslkit.errors import PluginError
 from sslkit.interfaces import DownstreamHead
 
-_STEPS = tuple(0.01 * 4**power for power in range(6))
-"""How far logits are moved to see the log-odds change: 0.01 to 10; further only where nothing has changed."""
+_STEPS = tuple(0.0025 * 4**power for power in range(7))
+"""How far logits are moved to see the log-odds change: 0.0025 to 10; further only where nothing has changed."""
 
 _LEAST_CHANGE = 1e-4
 """Of the log-odds, over a step: below it float32 probabilities tell nothing but their rounding."""
@@ -56,8 +56,8 @@ def class_direction(head: DownstreamHead[Any], logits: torch.Tensor, classes: to
         >>> head = build_registry().find("head", "dr-grade").cls
         >>> ordinal = head(head.Config(encoding="ordinal"), num_features=8)
         >>> logits = torch.tensor([[2.0, 1.0, -1.0, -2.0]])
-        >>> class_direction(ordinal, logits, torch.tensor([2])).round(decimals=1).tolist()
-        [[0.0, 0.9, -0.9, 0.0]]
+        >>> class_direction(ordinal, logits, torch.tensor([2])).sign().tolist()
+        [[0.0, 1.0, -1.0, 0.0]]
     """
     count, width = logits.shape
     moves = torch.eye(width)
@@ -176,10 +176,12 @@ def spread_heat(maps: torch.Tensor, size: int, mask: npt.NDArray[np.bool_] | Non
         float32 (N, S, S) in 0..1; 0 everywhere where a map is.
 
     Example:
-        >>> spread_heat(torch.tensor([[[0.0, 2.0]]]), 4)[0, 0].tolist()
-        [0.0, 0.25, 0.75, 1.0]
+        >>> spread_heat(torch.tensor([[[0.0, 2.0]]]), 4)[0, 0].round(1).tolist()
+        [0.0, 0.20000000298023224, 0.699999988079071, 1.0]
     """
-    large = F.interpolate(maps[:, None].float(), (size, size), mode="bilinear", align_corners=False)[:, 0].cpu()
+    # Bilinear enlarging has creases, which look like edges of something; bicubic overshoots below 0 instead.
+    large = F.interpolate(maps[:, None].float(), (size, size), mode="bicubic", align_corners=False)[:, 0].cpu()
+    large = large.clamp(min=0)
     heat = large if mask is None else large * torch.from_numpy(mask)
     peaks = heat.amax(dim=(1, 2), keepdim=True)
     scaled: npt.NDArray[np.float32] = torch.where(peaks > 0, heat / peaks.clamp(min=1e-38), 0).numpy()

@@ -65,9 +65,13 @@ class Embedding:
         row; class_names and about are in the metadata of the schema.
 
         Raises:
-            sslkit.errors.DataError: if the name ends otherwise, or pyarrow is not installed.
+            sslkit.errors.DataError: if the name ends otherwise, pyarrow is not installed, or the arrays do not fit.
         """
         path = check_output(Path(path))
+        try:
+            self._check()
+        except ValueError as error:
+            raise DataError(f"this is no table of features, and {path} was not written: {error}") from None
         make_folder(path.absolute().parent)
         if path.suffix == ".npz":
             write_atomically(path, lambda file: np.savez(file, **self._arrays()))
@@ -132,7 +136,8 @@ class Embedding:
                 raise ValueError(f"{size} ids and {len(getattr(self, name))} {name}")
         if not np.isfinite(self.features).all():
             raise ValueError("a feature is not finite")
-        for name, values, most in (("labels", self.grades, len(self.class_names)), ("folds", self.folds, None)):
+        most_grades = len(self.class_names) or None
+        for name, values, most in (("labels", self.grades, most_grades), ("folds", self.folds, None)):
             if values.ndim != 1 or values.dtype.kind not in "iu":
                 raise ValueError(f"{name} are {values.dtype} {values.shape}, not whole numbers (M,)")
             if size and (values.min() < _UNKNOWN or (most is not None and values.max() >= most)):

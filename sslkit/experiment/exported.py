@@ -20,7 +20,6 @@ from sslkit.engine.precision import Compute
 from sslkit.engine.weights import load_weights, read_weights, refuse_misfits
 from sslkit.errors import ConfigError, PluginError, RunDirectoryError
 from sslkit.experiment.export_format import BACKBONE, CONFIG, FORMAT, HEAD, ExportedPlugin, ExportTable
-from sslkit.experiment.recipe import Configured
 from sslkit.experiment.study import configure
 from sslkit.interfaces import Backbone, DownstreamHead
 from sslkit.printable import abbreviate, shown
@@ -122,7 +121,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
 
 
 def _make_encoder(folder: Path, table: ExportTable, registry: Registry, compute: Compute) -> Encoder:
-    backbone: Backbone[Any] = _find(folder, "backbone", table.backbone, registry).make()
+    backbone: Backbone[Any] = _make(folder, "backbone", table.backbone, registry)
     network = call_with_seed(0, lambda: build_network(backbone))
     load_weights(network, folder / BACKBONE)
     encoder = Encoder(to_compute(network, compute), table.mean, table.std, compute, backbone.provenance)
@@ -134,8 +133,7 @@ def _make_head(
     folder: Path, plugin: ExportedPlugin, encoder: Encoder, registry: Registry, compute: Compute
 ) -> DownstreamHead[Any]:
     width: Any = encoder.backbone.head_hidden_size
-    configured = _find(folder, "head", plugin, registry)
-    head: DownstreamHead[Any] = call_with_seed(0, lambda: configured.make(width))
+    head: DownstreamHead[Any] = call_with_seed(0, lambda: _make(folder, "head", plugin, registry, width))
     check_classes(head)
     given, own = read_weights(folder / HEAD), tensors_of(head)
     refuse_misfits(given, own, network=head, source=str(folder / HEAD))
@@ -150,10 +148,10 @@ def tensors_of(head: DownstreamHead[Any]) -> dict[str, torch.Tensor]:
     return {**head.state_dict(), **dict(head.named_buffers())}
 
 
-def _find(folder: Path, kind: Kind, plugin: ExportedPlugin, registry: Registry) -> Configured:
+def _make(folder: Path, kind: Kind, plugin: ExportedPlugin, registry: Registry, *arguments: Any) -> Any:
     table = PluginTable.model_validate({"name": plugin.name, **plugin.options})
     try:
-        return configure(registry, folder.absolute(), kind, table, kind)
+        return configure(registry, folder.absolute(), kind, table, kind).make(*arguments)
     except ConfigError as error:
         raise RunDirectoryError(
             f"{folder}: the {kind} {shown(plugin.name)} does not take the options that it was exported with, by "

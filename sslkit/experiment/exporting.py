@@ -14,6 +14,7 @@ from safetensors.torch import save
 
 from sslkit.checksums import SUMS, seal
 from sslkit.engine.networks import build_network, call_with_seed
+from sslkit.engine.weights import load_state
 from sslkit.errors import RunDirectoryError, StorageError
 from sslkit.experiment.export_format import (
     BACKBONE,
@@ -184,8 +185,9 @@ def _write_weights(chosen: RunWeights, folder: Path) -> tuple[ExportTable, dict[
         mean=mean,
         std=std,
     )
-    # A network of its own remembers what it was built with; one that has been through a copy or a device may not.
+    # One as its plugin builds it, whose convolutions are laid out as timm's: rounding depends on that.
     fresh = call_with_seed(0, lambda: build_network(backbone.make()))
+    load_state(fresh, _plain(tensors), source="the run")
     arguments = timm_arguments(fresh, vars(backbone.config).get("options") or {})
     reason = arguments if isinstance(arguments, str) else None
     origin = f"{table.backbone.name} of {table.backbone.distribution} {table.backbone.version}"
@@ -198,7 +200,7 @@ def _write_weights(chosen: RunWeights, folder: Path) -> tuple[ExportTable, dict[
         return whole
 
     keys = write(None if isinstance(arguments, str) else arguments)
-    if reason is None and (reason := why_not_for_timm(folder, network, images.size)) is not None:
+    if reason is None and (reason := why_not_for_timm(folder, fresh, images.size)) is not None:
         keys = write(None)
     return table.model_copy(update={"not_for_timm": reason}), keys
 

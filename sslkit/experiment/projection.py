@@ -131,6 +131,7 @@ def keep_projection(folder: Path, embedding: Embedding, method: Method = "pca") 
     # To a ten-thousandth of the plane, which no eye sees and in which no machine's rounding shows.
     x, y = (points / scale).round(_DIGITS).T.tolist()
     fold = embedding.about.get("fold")
+    names = embedding.class_names or tuple(map(str, range(int(embedding.grades.max()) + 1)))
     write_json(
         folder / PROJECTION,
         {
@@ -140,7 +141,7 @@ def keep_projection(folder: Path, embedding: Embedding, method: Method = "pca") 
             "pretext": str(embedding.about.get("pretext") or ""),
             "arm": str(embedding.about.get("arm") or ""),
             "fold": fold if isinstance(fold, int) else None,
-            "class_names": list(embedding.class_names),
+            "class_names": list(names),
             "images": len(embedding),
             "x": x,
             "y": y,

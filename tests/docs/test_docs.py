@@ -39,6 +39,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 """Its files and commands build on one another: test_tutorial.py follows it from end to end."""
+FOLLOWED = {TUTORIAL, ROOT / "docs" / "weights.md"}
+"""So do those of the page on weights, which test_weights_page.py follows."""
 WHOLE = {"dataset", "backbone", "pretext", "head"}
 MAIN_JOB = (
     "python3 -m venv .venv && .venv/bin/pip install --constraint constraints.txt . "
@@ -315,7 +317,7 @@ def install(page: Path, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if "```py" in page.read_text() and page != TUTORIAL], ids=lambda page: page.name
+    "page", [page for page in PAGES if "```py" in page.read_text() and page not in FOLLOWED], ids=lambda page: page.name
 )
 def test_python_that_is_shown_runs(page: Path, plugin_folder: Path) -> None:
     assert all(block.title for block in blocks_of(page) if block.language == "python")

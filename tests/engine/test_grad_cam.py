@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_what_speaks_for_a_class_in_one_corner_lights_that_corner() -> None:
 
     heat = spread_heat(heat_of(encoder, head, image), 16)[0]
 
-    assert heat[14:, :2].min() > 0.99
+    assert heat[14:, :2].min() > 0.9
     assert heat[:8].max() < 0.02
     assert heat[:, 8:].max() < 0.02
 
@@ -145,7 +146,7 @@ def test_the_direction_is_the_derivative_of_the_log_odds_that_the_head_answers(e
     width = {"ordinal": 4, "softmax": 5, "regression": 1}[encoding]
     logits = torch.randn(6, width)
     if encoding == "ordinal":  # out of order, the running minimum has a kink
-        logits = logits.sort(dim=1, descending=True).values
+        logits = logits.sort(dim=1, descending=True).values - 0.4 * torch.arange(4)
     logits = logits + (torch.arange(6)[:, None] - 1 if encoding == "regression" else 0)
     classes = head.predict(logits).classes
 
@@ -254,8 +255,23 @@ def test_spread_heat_fills_the_image_and_nothing_outside_the_mask() -> None:
     assert heat.shape == (3, 32, 32)
     assert not heat[:, ~mask].any()
     assert heat.max(axis=(1, 2)).tolist() == [1, 0, 1]
-    # Linear between the centres of the places, which are 8 pixels apart.
-    places = np.clip((np.arange(32) + 0.5) / 8 - 0.5, 0, 3)
-    columns = np.array([np.interp(places, range(4), row) for row in maps[0].double().numpy()])
-    expected = np.array([np.interp(places, range(4), column) for column in columns.T]).T * mask
-    np.testing.assert_allclose(heat[0], expected / expected.max(), atol=1e-6)
+    expected = np.maximum(enlarged(maps[0].double().numpy(), 32), 0) * mask
+    np.testing.assert_allclose(heat[0], expected / expected.max(), atol=1e-5)
+
+
+def enlarged(places: np.ndarray, side: int) -> np.ndarray:
+    """Keys' cubic convolution (1981) with a = -0.75, pixel by pixel, its edges repeated."""
+
+    def weight(distance: float) -> float:
+        d, a = abs(distance), -0.75
+        if d <= 1:
+            return (a + 2) * d**3 - (a + 3) * d**2 + 1
+        return a * (d**3 - 5 * d**2 + 8 * d - 4) if d < 2 else 0.0
+
+    count = len(places)
+    across = np.zeros((side, count))
+    for pixel in range(side):
+        centre = (pixel + 0.5) * count / side - 0.5
+        for place in range(math.floor(centre) - 1, math.floor(centre) + 3):
+            across[pixel, min(max(place, 0), count - 1)] += weight(centre - place)
+    return across @ places @ across.T
