@@ -22,6 +22,7 @@ from sslkit.cli.plugins import plugins
 from sslkit.cli.predict import predict
 from sslkit.cli.report import report
 from sslkit.cli.run import run
+from sslkit.cli.serve import serve
 from sslkit.cli.terminal import LOG_HANDLER, say
 from sslkit.errors import SslkitError
 from sslkit.processes import STOPS
@@ -38,7 +39,7 @@ def cli() -> None:
     """
 
 
-for command in (run, doctor, bench, predict, export, embed, report, plugins, config):
+for command in (run, doctor, bench, predict, serve, export, embed, report, plugins, config):
     cli.add_command(command)
 
 
