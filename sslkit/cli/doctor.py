@@ -20,9 +20,9 @@ def doctor(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     anatomy; and, measured for a few seconds, what a run will take in time and disk.
     """
     from sslkit import api
-    from sslkit.cli.display import Progress, show_audit, show_estimate
+    from sslkit.cli.display import follow_run, show_audit, show_estimate
 
-    with Progress() as progress:
+    with follow_run() as progress:
         found = api.doctor(config, overrides=overrides, observer=progress)
     bench = api.estimate(config, overrides=overrides)
     if as_json:
