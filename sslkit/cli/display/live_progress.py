@@ -13,10 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from sslkit.cli.display.progress import Progress
-from sslkit.cli.display.words import STAGES, UNITS, left, span
+from sslkit.cli.display.words import AFTERWARDS, STAGES, UNITS, left, span
 
 _FEW_JOBS = 4
 """Lines that jobs get at least beside the scores, where there are as many."""
+
+_NARROW = 72
+"""Columns below which there is no room for a bar."""
 
 
 class LiveProgress(Progress):
@@ -24,6 +27,7 @@ class LiveProgress(Progress):
 
     def __init__(self, console: Console, clock: Callable[[], float] | None = None) -> None:
         super().__init__(console, *([clock] if clock else []))
+        self._over = False
         self._live = Live(
             console=console,
             get_renderable=self.picture,
@@ -42,7 +46,7 @@ class LiveProgress(Progress):
     ) -> None:
         if error is None:
             self._close_stage()
-        self._stage = ""
+        self._stage, self._over = "", True
         self._live.stop()
 
     def stage(self, name: str, total: int) -> None:
@@ -58,7 +62,7 @@ class LiveProgress(Progress):
     def picture(self) -> RenderableType:
         """Return what is to be seen now, of no more lines than the terminal has."""
         if not self._stage:
-            return Text("")
+            return Text("" if self._over else "Preparing ...")
         width, height = self.console.size
         room = max(1, height - 2)  # the cursor stands in a line of its own
         running = [(job.name, job.done, job.total) for job in list(self._running.values())]
@@ -75,17 +79,21 @@ class LiveProgress(Progress):
     def _head(self, width: int) -> Table:
         head = Table.grid(padding=(0, 1))
         head.width = width
-        head.add_column(no_wrap=True, overflow="ellipsis")
-        head.add_column(ratio=1)
+        name, count = Text(STAGES[self._stage], "bold"), f"{self._done}/{self._total} {UNITS[self._stage]}"
+        narrow = width < _NARROW
+        head.add_column(no_wrap=True, overflow="ellipsis", ratio=1 if narrow else None)
+        if not narrow:
+            head.add_column(ratio=1)
         for _ in range(2):
-            head.add_column(justify="right", no_wrap=True)
-        bar = ProgressBar(total=max(1, self._total), completed=self._done)
-        count = f"{self._done}/{self._total} {UNITS[self._stage]}"
-        head.add_row(Text(STAGES[self._stage], "bold"), bar, count, left(self.seconds_left()) or self._passed())
+            head.add_column(justify="right", no_wrap=True, overflow="ellipsis")
+        bar = [] if narrow else [ProgressBar(total=max(1, self._total), completed=self._done)]
+        head.add_row(name, *bar, count, self._end())
         return head
 
-    def _passed(self) -> str:
-        return f"{span(self.clock() - self._began)} so far"
+    def _end(self) -> str:
+        if self._total and self._done >= self._total:
+            return AFTERWARDS[self._stage]
+        return left(self.seconds_left()) or f"{span(self.clock() - self._began)} so far"
 
 
 def _jobs(running: list[tuple[str, int, int | None]], width: int, num_lines: int) -> Table:
@@ -93,12 +101,12 @@ def _jobs(running: list[tuple[str, int, int | None]], width: int, num_lines: int
     table = Table.grid(padding=(0, 1))
     table.width = width
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    table.add_column(width=max(6, min(30, width // 4)))
+    table.add_column(width=max(6, min(30, width // 5)))
     table.add_column(justify="right", no_wrap=True, min_width=9)
     shown = running if len(running) <= num_lines else running[: num_lines - 1]
     for name, done, total in shown:
         bar = ProgressBar(total=total or 1, completed=done if total else 0)
-        table.add_row(f"  {name}", bar, f"{done}/{total}" if total else "begins")
+        table.add_row(f"  {name}", bar, f"{done}/{total}" if total else "")
     if len(shown) < len(running):
         table.add_row(Text(f"  ... and {len(running) - len(shown)} more jobs under way", "dim"))
     return table

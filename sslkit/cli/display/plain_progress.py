@@ -34,9 +34,8 @@ class PlainProgress(Progress):
     def advanced(self, done: int) -> None:
         """Tell of a tenth that is done."""
         super().advanced(done)
-        tenths = 10 * done // max(1, self._total)
-        if done < self._total and self._due(tenths > self._tenths):
-            self._tenths = tenths
+        before, self._tenths = self._tenths, 10 * done // max(1, self._total)
+        if done < self._total and self._due(self._tenths > before):
             self._tell()
 
     def job_progressed(self, job: Job, values: Mapping[str, Any]) -> None:

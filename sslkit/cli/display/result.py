@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -28,7 +30,7 @@ def show_result(result: RunResult, commands: Iterable[str] = ()) -> None:
     """
     console = make_console()
     if result.summary:
-        console.print(_table(list(result.summary)))
+        console.print(_table(result.summary), "", sep="\n")
     for sentence in (*result.conclusions, *result.notices):
         console.print(line(sentence), end="\n\n")
     console.print(f"Report: {line(result.report)}", soft_wrap=True)
@@ -40,21 +42,28 @@ def show_result(result: RunResult, commands: Iterable[str] = ()) -> None:
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return the means by share of the labels, since there arms are compared; a line each, so that many arms fit."""
     compared = any(row.get("verdict") for row in rows)
-    table = Table(title="Quadratic weighted kappa on test folds", box=box.SIMPLE_HEAD, title_justify="left")
-    table.padding = (0, 1, 0, 0)
+    table = Table(
+        title="Quadratic weighted kappa on test folds",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
+    )
     table.add_column("", overflow="fold", min_width=12)
     table.add_column("mean", justify="right", no_wrap=True)
-    table.add_column("min .. max", justify="right", no_wrap=True)
+    table.add_column("min..max", justify="right", no_wrap=True)
     if compared:
-        table.add_column("against scratch", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
+        table.add_column("difference", justify="right", no_wrap=True)
+        table.add_column("to scratch", no_wrap=True)
     shares = sorted({row["fraction"] for row in rows})
     for place, share in enumerate(shares):
-        own = [row for row in rows if row["fraction"] == share]
+        own = sorted((row for row in rows if row["fraction"] == share), key=lambda row: not row["pretext"])
         labels = max(row["labels"] for row in own)
         table.add_row(Text(f"{share_of(share)}, {labels:.0f} labels", "bold"))
         for row in own:
-            cells = [f"  {name_of(row['pretext'], row['arm'])}", _number(row["qwk_mean"]), _spread(row)]
+            name = Padding(name_of(row["pretext"], row["arm"]), (0, 0, 0, 1))
+            cells: list[RenderableType] = [name, _number(row["qwk_mean"]), _spread(row)]
             table.add_row(
                 *cells, *(_difference(row) if compared else ()), end_section=row is own[-1] and place < len(shares) - 1
             )
@@ -62,7 +71,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _spread(row: Mapping[str, Any]) -> str:
-    return "" if row["qwk_mean"] is None else f"{_number(row['qwk_min'])} .. {_number(row['qwk_max'])}"
+    return "" if row["qwk_mean"] is None else f"{_number(row['qwk_min'])}..{_number(row['qwk_max'])}"
 
 
 def _difference(row: Mapping[str, Any]) -> tuple[str, Text]:

@@ -14,6 +14,9 @@ from sslkit.cli.display.words import name_of, share_of
 _IN_A_LINE = 6
 """The most means that one line tells."""
 
+_NAME = 24
+"""Letters that the name of an arm may take where there are many shares."""
+
 
 class _Key(NamedTuple):
     pretext: str
@@ -71,19 +74,20 @@ class ScoresSoFar:
         recent = sorted(self._latest, key=self._latest.__getitem__, reverse=True)
         chosen = set(recent if len(recent) <= room else recent[: max(1, room - 1)])
         keys = [key for key in self._values if key in chosen]
-        shares = sorted({share for key in keys for share in self._values[key]})
-        names = max((len(name_of(*key)) for key in keys), default=0)
-        shares = _some(shares, max(1, (width - max(len(self.title) + 10, min(names, 30))) // 12))
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, width=width)
+        texts = {
+            (key, share): f"{statistics.fmean(values):.3f} ({len(values)})"
+            for key in keys
+            for share, values in self._values[key].items()
+        }
+        cell = max(map(len, texts.values()))
+        names = max(len(self.title) + len(" (cells)"), min(_NAME, max(len(name_of(*key)) for key in keys)))
+        shares = _some(sorted({share for _, share in texts}), max(1, (width - names) // (cell + 1)))
+        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, width=width)
         table.add_column(Text(f"{self.title} (cells)", "bold"), no_wrap=True, overflow="ellipsis", ratio=1)
         for share in shares:
-            table.add_column(Text(share_of(share), "bold"), justify="right", no_wrap=True, width=10)
+            table.add_column(Text(share_of(share), "bold"), justify="right", no_wrap=True, width=cell)
         for key in keys:
-            own = self._values[key]
-            cells = (
-                f"{statistics.fmean(own[share]):.3f} ({len(own[share])})" if share in own else "" for share in shares
-            )
-            table.add_row(name_of(*key), *cells)
+            table.add_row(name_of(*key), *(texts.get((key, share), "") for share in shares))
         if len(chosen) < len(recent) and room > 1:
             table.add_row(Text(f"... and {len(recent) - len(chosen)} more", "dim"))
         return table

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 STAGES = {"ingest": "Decoding images", "jobs": "Pretraining and fine-tuning"}
 """The stages of a run."""
 
+AFTERWARDS = {"ingest": "looking them over", "jobs": "summing up"}
+"""What is done where all of a stage is counted and the next has not begun."""
+
 UNITS = {"ingest": "images", "jobs": "jobs"}
 """What a stage counts."""
 
@@ -43,7 +46,7 @@ def short_name(job: Job) -> str:
     if place is not None:
         again = f", repetition {place['repetition']}" if place["repetition"] else ""
         name = name_of(place["pretext"], place["arm"])
-        return f"{name}, {share_of(place['fraction'])} of the labels, fold {place['fold']}{again}"
+        return f"{name}, {share_of(place['fraction'])} labels, fold {place['fold']}{again}"
     parts = job.id.split("/")
     if len(parts) == 3 and parts[0] in ("pretraining", "features"):
         what = "pretraining by" if parts[0] == "pretraining" else "features of"
@@ -85,4 +88,4 @@ def left(seconds: float | None) -> str:
     """
     if seconds is None:
         return ""
-    return f"about {span(seconds)} left" if round(seconds / 60) >= 1 else "less than a minute left"
+    return "less than a minute left" if round(seconds) < 60 else f"about {span(seconds)} left"
