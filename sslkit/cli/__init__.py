@@ -14,8 +14,11 @@ import click
 
 from sslkit import __version__
 from sslkit.cli.bench import bench
+from sslkit.cli.completing.shells import VARIABLE
+from sslkit.cli.completion import completion
 from sslkit.cli.config import config
 from sslkit.cli.doctor import doctor
+from sslkit.cli.groups import ToolkitGroup
 from sslkit.cli.plugins import plugins
 from sslkit.cli.predict import predict
 from sslkit.cli.report import report
@@ -25,7 +28,7 @@ from sslkit.errors import SslkitError
 from sslkit.processes import STOPS
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ToolkitGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sslkit")
 def cli() -> None:
     """Self-supervised learning for images whose labels are scarce.
@@ -36,7 +39,7 @@ def cli() -> None:
     """
 
 
-for command in (run, doctor, bench, predict, report, plugins, config):
+for command in (run, doctor, bench, predict, report, plugins, config, completion):
     cli.add_command(command)
 
 
@@ -57,7 +60,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.getLogger("sslkit").addHandler(LOG_HANDLER)
     try:
-        sys.exit(cli(standalone_mode=False))
+        sys.exit(cli(standalone_mode=False, prog_name="sslkit", complete_var=VARIABLE))
     except (click.exceptions.Abort, KeyboardInterrupt) as error:  # an Abort is what click makes of the other
         stopped = error if isinstance(error, _Stopped) else error.__cause__
         _say_goodbye()

@@ -40,7 +40,9 @@ class CommandGroup(click.Group):
         """Write the commands into a help text, under their headings."""
         known = {name: command for name in self.list_commands(ctx) if (command := self.get_command(ctx, name))}
         placed = {name for names in SECTIONS.values() for name in names}
-        sections: dict[str, Sequence[str]] = {title: [name for name in names if name in known] for title, names in SECTIONS.items()}
+        sections: dict[str, Sequence[str]] = {
+            title: [name for name in names if name in known] for title, names in SECTIONS.items()
+        }
         if self is not ctx.find_root().command:
             sections = {"Commands": list(known)}
         elif others := [name for name in known if name not in placed]:

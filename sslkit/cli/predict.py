@@ -8,14 +8,17 @@ from pathlib import Path
 
 import click
 
+from sslkit.cli.completing import arms, pretext_tasks, runs
 from sslkit.cli.terminal import say
 
 
 @click.command(epilog="Example: sslkit predict runs/dr photograph.jpg --json")
-@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path), shell_complete=runs)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--arm", help="Whose models to use; by default 'pretrained'.")
-@click.option("--pretext", help="Of which pretext task; needed only where the run has several.")
+@click.option("--arm", shell_complete=arms, help="Whose models to use; by default 'pretrained'.")
+@click.option(
+    "--pretext", shell_complete=pretext_tasks, help="Of which pretext task; needed only where the run has several."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
 def predict(run_directory: Path, images: tuple[Path, ...], arm: str | None, pretext: str | None, as_json: bool) -> None:
     """Grade images with the models of a run, one a fold, averaged.
