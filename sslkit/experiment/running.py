@@ -25,7 +25,7 @@ from sslkit.experiment.observation import Hooks, JobRelay, PlannedJobs, RunObser
 from sslkit.experiment.plan import draw_splits, make_manifest
 from sslkit.experiment.preparation import Prepared, describe, prepare
 from sslkit.experiment.pretraining import PretrainingJob
-from sslkit.experiment.results import Row, read_results, write_results
+from sslkit.experiment.results import Row, read_results, result_columns, summary_columns, write_results
 from sslkit.experiment.run_directory import SETTLED, RunDirectory, check_directory, locate
 from sslkit.experiment.run_lock import locked
 from sslkit.experiment.run_result import RunResult
@@ -110,7 +110,8 @@ def _execute(study: Study, directory: RunDirectory, registry: Registry, observer
     relay.hooks.run_finished(directory.root, summary, rows, about)
     told = sentences(about["conclusions"])
     failures = [(describe_job(job), reason) for job, reason in relay.failures]
-    return RunResult(RunDirectory(directory.root), Table(summary), told, about["notices"], failures, Table(rows))
+    tables = Table(summary, summary_columns(rows)), Table(rows, result_columns(rows))
+    return RunResult(RunDirectory(directory.root), tables[0], told, about["notices"], failures, tables[1])
 
 
 def _write_plan(
