@@ -75,7 +75,7 @@ def test_failures_are_told_as_the_run_told_them(copied: Path) -> None:
     name = "rotation pretrained, 0.3 of the labels, fold 1, repetition 0 (cells/0123456789abcdef)"
     assert [job for job, _ in opened.failures] == ["pretraining/rotation/1", name]
     with pytest.raises(
-        JobError, match="2 jobs failed; .*\n  pretraining/rotation/1: the loss is nan\n  1 more were not"
+        JobError, match=r"2 jobs failed; .*\n  pretraining/rotation/1: the loss is nan\n  1 more were not"
     ):
         opened.raise_failures()
 
