@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sslkit.api import bench, doctor, embed, export, load_backbone, plan, predict, run
     from sslkit.config.base import ConfigPath, PluginConfig
     from sslkit.config.loading import load_config, parse_config
-    from sslkit.config.schema import PluginTable
+    from sslkit.config.schema import PluginTable, RunConfig
     from sslkit.data.groups import GroupPattern, groups_in_names
     from sslkit.data.lab import grey_of, lab_of, srgb_of
     from sslkit.data.normalization import normalize
@@ -28,10 +28,17 @@ if TYPE_CHECKING:
     from sslkit.engine.projection import make_projector, projection_spread
     from sslkit.engine.tokens import TokenBackbone, token_backbone
     from sslkit.engine.weights import load_timm_weights, load_weights
+    from sslkit.experiment.audit import Audit
+    from sslkit.experiment.bench import Bench
+    from sslkit.experiment.dry_run import DryRun
     from sslkit.experiment.embedding import Embedding
     from sslkit.experiment.exporting import Exported
     from sslkit.experiment.graded import GradedImage
+    from sslkit.experiment.observation import PlannedJobs, PlanObserver, RunObserver, ScoreObserver
+    from sslkit.experiment.run_result import RunResult
+    from sslkit.experiment.table import Table
     from sslkit.files import open_file, read_file
+    from sslkit.finished_run import open_run
     from sslkit.hookspecs import hookimpl
     from sslkit.interfaces import (
         API_VERSION,
@@ -60,7 +67,7 @@ _HOMES = {
     "sslkit.api": ("bench", "doctor", "embed", "export", "load_backbone", "plan", "predict", "run"),
     "sslkit.config.base": ("ConfigPath", "PluginConfig"),
     "sslkit.config.loading": ("load_config", "parse_config"),
-    "sslkit.config.schema": ("PluginTable",),
+    "sslkit.config.schema": ("PluginTable", "RunConfig"),
     "sslkit.data.groups": ("GroupPattern", "groups_in_names"),
     "sslkit.data.lab": ("grey_of", "lab_of", "srgb_of"),
     "sslkit.data.normalization": ("normalize",),
@@ -76,10 +83,17 @@ _HOMES = {
     "sslkit.engine.projection": ("make_projector", "projection_spread"),
     "sslkit.engine.tokens": ("TokenBackbone", "token_backbone"),
     "sslkit.engine.weights": ("load_timm_weights", "load_weights"),
-    "sslkit.experiment.graded": ("GradedImage",),
+    "sslkit.experiment.audit": ("Audit",),
+    "sslkit.experiment.bench": ("Bench",),
+    "sslkit.experiment.dry_run": ("DryRun",),
     "sslkit.experiment.embedding": ("Embedding",),
     "sslkit.experiment.exporting": ("Exported",),
+    "sslkit.experiment.graded": ("GradedImage",),
+    "sslkit.experiment.observation": ("PlanObserver", "PlannedJobs", "RunObserver", "ScoreObserver"),
+    "sslkit.experiment.run_result": ("RunResult",),
+    "sslkit.experiment.table": ("Table",),
     "sslkit.files": ("open_file", "read_file"),
+    "sslkit.finished_run": ("open_run",),
     "sslkit.hookspecs": ("hookimpl",),
     "sslkit.interfaces": (
         "API_VERSION",
@@ -110,10 +124,13 @@ _RENAMED: dict[str, str] = {}
 __all__ = [
     "API_VERSION",
     "NOT_RUN",
+    "Audit",
     "Backbone",
+    "Bench",
     "ConfigPath",
     "Dataset",
     "DownstreamHead",
+    "DryRun",
     "Embedding",
     "Executor",
     "Exported",
@@ -122,6 +139,8 @@ __all__ = [
     "Job",
     "JobObserver",
     "MapDecoder",
+    "PlanObserver",
+    "PlannedJobs",
     "Plugin",
     "PluginConfig",
     "PluginTable",
@@ -130,7 +149,12 @@ __all__ = [
     "PretextTask",
     "Record",
     "Reporter",
+    "RunConfig",
+    "RunObserver",
+    "RunResult",
+    "ScoreObserver",
     "StepOutput",
+    "Table",
     "TaskContext",
     "TaskPart",
     "TokenBackbone",
@@ -165,6 +189,7 @@ __all__ = [
     "momentum_copy",
     "normalize",
     "open_file",
+    "open_run",
     "parse_config",
     "plan",
     "predict",

@@ -12,7 +12,7 @@ import torch
 from sslkit.config import RunConfig, load_config, parse_config
 from sslkit.data.image_files import ImageFiles
 from sslkit.engine.precision import resolve_compute
-from sslkit.errors import RunDirectoryError
+from sslkit.errors import RunDirectoryError, UsageError
 from sslkit.experiment.audit import Audit
 from sslkit.experiment.bench import Bench, estimate_run, measure_run
 from sslkit.experiment.dry_run import DryRun, plan_run
@@ -24,8 +24,9 @@ from sslkit.experiment.onnx_export import require_onnx
 from sslkit.experiment.opening import open_weights
 from sslkit.experiment.prediction import Predictor
 from sslkit.experiment.run_directory import RunDirectory
+from sslkit.experiment.run_result import RunResult
 from sslkit.experiment.run_weights import Weights, load_run_weights
-from sslkit.experiment.running import RunResult, examine, execute_run
+from sslkit.experiment.running import examine, execute_run
 from sslkit.experiment.trained_models import find_images
 from sslkit.registry import Registry, build_registry
 from sslkit.report import weights_card, write_report
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from sslkit.experiment.observation import RunObserver
+    from sslkit.interfaces import Plugin
+
+Plugins = Iterable["type[Plugin[Any]]"]
+"""Plugin classes of the calling program itself."""
 
 ConfigLike = RunConfig | Mapping[str, Any] | str | Path
 """A configuration: checked already, as plain tables, or a TOML file."""
@@ -45,6 +50,7 @@ def run(
     *,
     overrides: Iterable[str] = (),
     registry: Registry | None = None,
+    plugins: Plugins = (),
     observer: RunObserver | None = None,
 ) -> RunResult:
     """Carry out a run, or what is missing of it, and write its report.
@@ -54,16 +60,17 @@ def run(
         output: the run directory; by default ``runs/`` and the run's name.
         overrides: ``KEY=VALUE`` each.
         registry: the plugins; by default those that are installed.
+        plugins: more of them: classes of the program itself, which no distribution announces.
         observer: hears of progress.
 
     Returns:
-        Where the results are, the rows of summary.csv, and what failed.
+        Where the results are, the tables of results and summary, what they show, and what failed.
 
     Raises:
         sslkit.errors.UsageError: if configuration, data or directory cannot be used.
         sslkit.errors.JobError: if jobs failed; the others' results are kept and reported.
     """
-    result = execute(config, output, overrides=overrides, registry=registry, observer=observer)
+    result = execute(config, output, overrides=overrides, registry=registry, plugins=plugins, observer=observer)
     result.raise_failures()
     return result
 
@@ -74,11 +81,12 @@ def execute(
     *,
     overrides: Iterable[str] = (),
     registry: Registry | None = None,
+    plugins: Plugins = (),
     observer: RunObserver | None = None,
 ) -> RunResult:
     """Do as [run][sslkit.run] does, but return failures of jobs in place of raising them."""
     checked = _checked(config, overrides)
-    result = execute_run(checked, _output(checked, output), registry or build_registry(), observer)
+    result = execute_run(checked, _output(checked, output), _registry(registry, plugins), observer)
     write_report(result.directory.root)
     return result
 
@@ -89,6 +97,7 @@ def plan(
     *,
     overrides: Iterable[str] = (),
     registry: Registry | None = None,
+    plugins: Plugins = (),
 ) -> DryRun:
     """Check everything that a run would need, and say what it would do; nothing is computed or written.
 
@@ -96,7 +105,7 @@ def plan(
         sslkit.errors.UsageError: if configuration, data or directory cannot be used.
     """
     checked = _checked(config, overrides)
-    return plan_run(checked, _output(checked, output), registry or build_registry())
+    return plan_run(checked, _output(checked, output), _registry(registry, plugins))
 
 
 def doctor(
@@ -104,6 +113,7 @@ def doctor(
     *,
     overrides: Iterable[str] = (),
     registry: Registry | None = None,
+    plugins: Plugins = (),
     observer: RunObserver | None = None,
 ) -> Audit:
     """Decode and audit the images of a configuration; nothing is trained, and nothing written but decoded images.
@@ -111,7 +121,7 @@ def doctor(
     Raises:
         sslkit.errors.UsageError: if configuration or data cannot be used.
     """
-    return examine(_checked(config, overrides), registry or build_registry(), observer)
+    return examine(_checked(config, overrides), _registry(registry, plugins), observer)
 
 
 def bench(
@@ -120,6 +130,7 @@ def bench(
     overrides: Iterable[str] = (),
     seconds: float = 10.0,
     registry: Registry | None = None,
+    plugins: Plugins = (),
     told: Callable[[str], None] = lambda stage: None,
     compiled: bool = False,
 ) -> Bench:
@@ -130,22 +141,25 @@ def bench(
         overrides: ``KEY=VALUE`` each.
         seconds: for each stage, about.
         registry: the plugins; by default those that are installed.
+        plugins: more of them: classes of the program itself, which no distribution announces.
         told: called with the name of each stage as it begins.
         compiled: time pretraining under ``compute.compile`` as well, which takes minutes.
 
     Raises:
         sslkit.errors.UsageError: if configuration or data cannot be used.
     """
-    return measure_run(_checked(config, overrides), registry or build_registry(), seconds, told, compiled=compiled)
+    return measure_run(_checked(config, overrides), _registry(registry, plugins), seconds, told, compiled=compiled)
 
 
-def estimate(config: ConfigLike, *, overrides: Iterable[str] = (), registry: Registry | None = None) -> Bench:
+def estimate(
+    config: ConfigLike, *, overrides: Iterable[str] = (), registry: Registry | None = None, plugins: Plugins = ()
+) -> Bench:
     """Return what [bench][sslkit.bench] last measured of a configuration on this machine, or measure it in haste.
 
     Raises:
         sslkit.errors.UsageError: if configuration or data cannot be used.
     """
-    return estimate_run(_checked(config, overrides), registry or build_registry())
+    return estimate_run(_checked(config, overrides), _registry(registry, plugins))
 
 
 def predict(
@@ -158,6 +172,7 @@ def predict(
     root: str | Path | None = None,
     cam: str | Path | None = None,
     registry: Registry | None = None,
+    plugins: Plugins = (),
 ) -> Iterator[GradedImage]:
     """Grade images with the models of a run, one a fold, averaged; or with a model that was exported.
 
@@ -174,13 +189,14 @@ def predict(
         root: what paths in a table are relative to; by default the table's folder.
         cam: a folder for a picture of each image, and of where the evidence for its grade lies.
         registry: the plugins; by default those that are installed.
+        plugins: more of them: classes of the program itself, which no distribution announces.
 
     Raises:
         sslkit.errors.RunDirectoryError: if there is no such run, or it does not keep the arm's models.
         sslkit.errors.DataError: if a folder or a pattern gives no image, or a table cannot be read. Of images that are
             given as an iterator this is told when their turn comes.
     """
-    registry = registry or build_registry()
+    registry = _registry(registry, plugins)
     model, folder = Path(model), None if root is None else Path(root)
     if isinstance(images, str | Path):
         images = [images]
@@ -205,6 +221,7 @@ def export(
     arm: str | None = None,
     onnx: bool = False,
     registry: Registry | None = None,
+    plugins: Plugins = (),
 ) -> Exported:
     """Write one network of a run as a directory that timm, sslkit and, as ONNX, any runtime loads.
 
@@ -217,6 +234,7 @@ def export(
         arm: of finetuned weights; by default ``pretrained``.
         onnx: write model.onnx as well, and hold it against torch.
         registry: the plugins; by default those that are installed.
+        plugins: more of them: classes of the program itself, which no distribution announces.
 
     Raises:
         sslkit.errors.RunDirectoryError: if there is no such run, it has no such weights, or the directory is in use.
@@ -233,7 +251,7 @@ def export(
         require_onnx()
     chosen = load_run_weights(
         Path(run_directory),
-        registry or build_registry(),
+        _registry(registry, plugins),
         resolve_compute("cpu", "fp32", False),
         fold=fold,
         weights=weights,
@@ -256,6 +274,7 @@ def load_backbone(
     pretext: str | None = None,
     arm: str | None = None,
     registry: Registry | None = None,
+    plugins: Plugins = (),
 ) -> nn.Module:
     """Return the encoder of a run or of an exported directory: a plain torch module on the CPU, in eval mode.
 
@@ -269,6 +288,7 @@ def load_backbone(
         pretext: of a run: of which pretext task; needed only where there are several.
         arm: of a run: of finetuned weights; by default ``pretrained``.
         registry: the plugins; by default those that are installed.
+        plugins: more of them: classes of the program itself, which no distribution announces.
 
     Raises:
         sslkit.errors.RunDirectoryError: if there is neither, it has no such weights, or it was damaged.
@@ -282,7 +302,7 @@ def load_backbone(
     """
     compute = resolve_compute("cpu", "fp32", False)
     found = open_weights(
-        Path(path), registry or build_registry(), compute, fold=fold, weights=weights, pretext=pretext, arm=arm
+        Path(path), _registry(registry, plugins), compute, fold=fold, weights=weights, pretext=pretext, arm=arm
     )
     # Laid out as torch and timm do by themselves: rounding depends on it.
     return found.encoder.backbone.to(memory_format=torch.contiguous_format)
@@ -297,6 +317,7 @@ def embed(
     pretext: str | None = None,
     arm: str | None = None,
     registry: Registry | None = None,
+    plugins: Plugins = (),
     told: Told = lambda stage, done, total: None,
 ) -> Embedding:
     """Return the representations of images, in float32.
@@ -310,6 +331,7 @@ def embed(
         pretext: of a run: of which pretext task; needed only where there are several.
         arm: of a run: of finetuned weights; by default ``pretrained``.
         registry: the plugins; by default those that are installed.
+        plugins: more of them: classes of the program itself, which no distribution announces.
         told: hears of progress: the stage, the images done, and their total.
 
     Raises:
@@ -326,7 +348,7 @@ def embed(
     compute = resolve_compute("auto", "fp32", False)
     source = Path(path)
     found = open_weights(
-        source, registry or build_registry(), compute, fold=fold, weights=weights, pretext=pretext, arm=arm
+        source, _registry(registry, plugins), compute, fold=fold, weights=weights, pretext=pretext, arm=arm
     )
     if images is not None:
         return embed_files(found, list(ImageFiles(list(images), suffixes=found.suffixes)), told)
@@ -341,6 +363,14 @@ def _checked(config: ConfigLike, overrides: Iterable[str]) -> RunConfig:
     if isinstance(config, RunConfig):
         return parse_config(config.model_dump(mode="json"), root=config.root, overrides=overrides)
     return parse_config(config, root=Path.cwd(), overrides=overrides)
+
+
+def _registry(registry: Registry | None, plugins: Plugins) -> Registry:
+    if registry is None:
+        return build_registry(extra=plugins)
+    if plugins:
+        raise UsageError("give either a registry or plugins; build_registry(extra=[...]) makes a registry with them")
+    return registry
 
 
 def _output(config: RunConfig, output: str | Path | None) -> Path:

@@ -19,6 +19,7 @@ from sslkit.config.base import PluginConfig
 from sslkit.config.loading import validate
 from sslkit.errors import PluginError, did_you_mean
 from sslkit.interfaces import API_VERSION, FAMILIES, Backbone, Dataset, DownstreamHead, Executor, Plugin, PretextTask
+from sslkit.interfaces.own_classes import module_for, source_digest, why_out_of_reach
 from sslkit.interfaces.plugin import OLDEST_API_VERSION
 from sslkit.printable import shown
 
@@ -250,11 +251,18 @@ class Registry:
             return info, validate(info.cls.Config, options, root=root, key=key)
 
 
-def build_registry(entry_points: Iterable[EntryPoint] | None = None) -> Registry:
+def build_registry(
+    entry_points: Iterable[EntryPoint] | None = None, *, extra: Iterable[type[Plugin[Any]]] = ()
+) -> Registry:
     """Discover the installed plugins.
 
     Args:
         entry_points: what to look at; by default all installed entry points of the group ``sslkit``.
+        extra: plugin classes of the program itself, which no distribution announces: a pretext task that a notebook
+            tries out, say.
+
+    Raises:
+        PluginError: if a class of ``extra`` cannot be used, or not in the processes that carry out the jobs.
     """
     manager = pluggy.PluginManager("sslkit")
     manager.add_hookspecs(hookspecs)
@@ -265,7 +273,41 @@ def build_registry(entry_points: Iterable[EntryPoint] | None = None) -> Registry
     found = metadata.entry_points(group=ENTRY_POINT_GROUP) if entry_points is None else entry_points
     for entry_point in sorted(found, key=lambda entry: (_distribution(entry), entry.name)):
         _load(entry_point, manager, plugins, broken, modules, observers)
+    for adopted in map(adopt, extra):
+        for plugin in plugins:
+            if (plugin.kind, plugin.name) == (adopted.kind, adopted.name):
+                raise PluginError(
+                    f"the {adopted.kind.replace('-', ' ')} {adopted.name!r} of {adopted.distribution} has the name of "
+                    f"one of {plugin.origin}; give it another"
+                )
+        plugins.append(adopted)
     return Registry(plugins, broken, manager.hook, modules, observers)
+
+
+def adopt(cls: type[Plugin[Any]]) -> PluginInfo:
+    """Return what the registry knows of a plugin class of the program itself.
+
+    Its version is a digest of the source of the class and of its Config: where that is changed, a run does anew what
+    depends on it.
+
+    Raises:
+        PluginError: if it cannot be used, or not in the processes that carry out the jobs.
+    """
+    kinds = [(kind, base) for kind, base in _HOOKS.values() if isinstance(cls, type) and issubclass(cls, base)]
+    if not kinds:
+        bases = ", ".join(f"sslkit.{base.__name__}" for _, base in _HOOKS.values())
+        raise PluginError(f"{shown(cls)} is no plugin class; it has to be a subclass of one of {bases}")
+    kind, base = kinds[0]
+    if reason := reason_to_refuse(cls, base):
+        raise PluginError(f"the {kind.replace('-', ' ')} {cls.__name__} cannot be used: {reason}")
+    if reason := why_out_of_reach(cls):
+        module = module_for(cls)
+        raise PluginError(
+            f"the {kind.replace('-', ' ')} {cls.name!r} cannot be used: the processes that carry out the jobs cannot "
+            f"import {cls.__qualname__}, since {reason}. Write it into a file of its own, {module}.py say, and import "
+            f"it from there: from {module} import {cls.__name__}"
+        )
+    return PluginInfo(kind, cls.name, cls, f"the module {cls.__module__}", source_digest(cls))
 
 
 def _load(

@@ -14,10 +14,13 @@ import click
 
 from sslkit import __version__
 from sslkit.cli.bench import bench
+from sslkit.cli.completing.shells import VARIABLE
+from sslkit.cli.completion import completion
 from sslkit.cli.config import config
 from sslkit.cli.doctor import doctor
 from sslkit.cli.embed import embed
 from sslkit.cli.export import export
+from sslkit.cli.groups import ToolkitGroup
 from sslkit.cli.plugins import plugins
 from sslkit.cli.predict import predict
 from sslkit.cli.report import report
@@ -28,7 +31,7 @@ from sslkit.errors import SslkitError
 from sslkit.processes import STOPS
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ToolkitGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sslkit")
 def cli() -> None:
     """Self-supervised learning for images whose labels are scarce.
@@ -39,7 +42,7 @@ def cli() -> None:
     """
 
 
-for command in (run, doctor, bench, predict, serve, export, embed, report, plugins, config):
+for command in (run, doctor, bench, predict, serve, export, embed, report, plugins, config, completion):
     cli.add_command(command)
 
 
@@ -60,7 +63,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.getLogger("sslkit").addHandler(LOG_HANDLER)
     try:
-        sys.exit(cli(standalone_mode=False))
+        sys.exit(cli(standalone_mode=False, prog_name="sslkit", complete_var=VARIABLE))
     except (click.exceptions.Abort, KeyboardInterrupt) as error:  # an Abort is what click makes of the other
         stopped = error if isinstance(error, _Stopped) else error.__cause__
         _say_goodbye()

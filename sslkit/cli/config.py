@@ -7,17 +7,28 @@ from pathlib import Path
 
 import click
 
+from sslkit.cli.completing import configurations, settings
+from sslkit.cli.groups import CommandGroup
 from sslkit.cli.terminal import say
 
 
-@click.group()
+@click.group(cls=CommandGroup, epilog="Example: sslkit config check examples/dr_rotation.toml")
 def config() -> None:
     """Check configurations, and print their schema."""
 
 
-@config.command(epilog="Example: sslkit config check examples/dr_rotation.toml")
-@click.argument("path", metavar="CONFIG", type=click.Path(path_type=Path))
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration.")
+@config.command(
+    short_help="Check a configuration; touch no data.", epilog="Example: sslkit config check examples/dr_rotation.toml"
+)
+@click.argument("path", metavar="CONFIG", type=click.Path(path_type=Path), shell_complete=configurations)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    shell_complete=settings,
+    help="Override a key of the configuration.",
+)
 def check(path: Path, overrides: tuple[str, ...]) -> None:
     """Check a configuration and the options of its plugins; touch no data."""
     from sslkit.config import load_config
@@ -30,7 +41,9 @@ def check(path: Path, overrides: tuple[str, ...]) -> None:
     say(f"{path} is a valid configuration.")
 
 
-@config.command(epilog="Example: sslkit config schema > sslkit.schema.json")
+@config.command(
+    short_help="Print the JSON schema of a configuration.", epilog="Example: sslkit config schema > sslkit.schema.json"
+)
 def schema() -> None:
     """Print the JSON schema of a configuration, with the options of all installed plugins."""
     from sslkit.experiment.schema import json_schema

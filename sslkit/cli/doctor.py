@@ -8,10 +8,22 @@ from pathlib import Path
 
 import click
 
+from sslkit.cli.completing import configurations, settings
 
-@click.command(epilog="Example: sslkit doctor examples/dr_rotation.toml")
-@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration.")
+
+@click.command(
+    short_help="Audit the images before anything is trained.",
+    epilog="Example: sslkit doctor examples/dr_rotation.toml",
+)
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False), shell_complete=configurations)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    shell_complete=settings,
+    help="Override a key of the configuration.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
 def doctor(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Decode and audit the images of CONFIG before anything is trained.
@@ -20,9 +32,9 @@ def doctor(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     anatomy; and, measured for a few seconds, what a run will take in time and disk.
     """
     from sslkit import api
-    from sslkit.cli.display import Progress, show_audit, show_estimate
+    from sslkit.cli.display import follow_run, show_audit, show_estimate
 
-    with Progress() as progress:
+    with follow_run() as progress:
         found = api.doctor(config, overrides=overrides, observer=progress)
     bench = api.estimate(config, overrides=overrides)
     if as_json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from sslkit.cli.completing import runs
 from sslkit.cli.terminal import say
 from sslkit.cli.weights_options import weights_options
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from sslkit.experiment.run_weights import Weights
 
 
-@click.command(epilog="Example: sslkit embed runs/dr --output features.npz")
-@click.argument("path", metavar="RUN|DIR", type=click.Path(path_type=Path))
+@click.command(short_help="Write the features of images.", epilog="Example: sslkit embed runs/dr --output features.npz")
+@click.argument("path", metavar="RUN|DIR", type=click.Path(path_type=Path), shell_complete=runs)
 @click.argument("images", metavar="[IMAGE]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="A file, .npz or .parquet.")
 @weights_options

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sslkit.cli.completing import runs
 from sslkit.cli.terminal import say
 from sslkit.cli.weights_options import weights_options
 
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from sslkit.experiment.run_weights import Weights
 
 
-@click.command(epilog="Example: sslkit export runs/dr weights/dr --weights finetuned --onnx")
-@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.command(
+    short_help="Write weights that plain timm loads.",
+    epilog="Example: sslkit export runs/dr weights/dr --weights finetuned --onnx",
+)
+@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path), shell_complete=runs)
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @weights_options
 @click.option("--onnx", is_flag=True, help="Write model.onnx as well, and hold it against torch.")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sslkit.cli.completing import plugin_names, plugin_options
+from sslkit.cli.groups import CommandGroup
 from sslkit.cli.terminal import say
 from sslkit.scaffold import NEW_KINDS, NewKind, new_plugin
 
@@ -18,12 +20,14 @@ KINDS: tuple[Kind, ...] = ("pretext-task", "backbone", "head", "dataset", "execu
 """Those of the registry, which is not loaded for a help text."""
 
 
-@click.group()
+@click.group(cls=CommandGroup, short_help="List, check and begin plugins.", epilog="Example: sslkit plugins list")
 def plugins() -> None:
     """See which plugins are installed and whether they keep their promises, and begin new ones."""
 
 
-@plugins.command("list", epilog="Example: sslkit plugins list --json")
+@plugins.command(
+    "list", short_help="List plugins, and those set aside as broken.", epilog="Example: sslkit plugins list --json"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
 def list_plugins(as_json: bool) -> None:
     """List the installed plugins, and those that were set aside as broken."""
@@ -58,7 +62,10 @@ def list_plugins(as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-@plugins.command(epilog="Example: sslkit plugins new upside-down --kind pretext-task")
+@plugins.command(
+    short_help="Write a new plugin that works, to be made your own.",
+    epilog="Example: sslkit plugins new upside-down --kind pretext-task",
+)
 @click.argument("name")
 @click.option("--kind", type=click.Choice(NEW_KINDS), required=True, help="What the plugin is.")
 @click.option(
@@ -77,9 +84,16 @@ def new(name: str, kind: NewKind, output: Path | None) -> None:
 
 
 @plugins.command(epilog="Example: sslkit plugins check timm --set model=resnet18")
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_names)
 @click.option("--kind", type=click.Choice(KINDS), help="Of the plugin, where several kinds have one of that name.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Give the plugin an option.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    shell_complete=plugin_options,
+    help="Give the plugin an option.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
 def check(name: str, kind: Kind | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Put a plugin to the checks of the conformance kit.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sslkit.cli.completing import arms, pretext_tasks, runs
 from sslkit.cli.terminal import say
 
 NOTICE = "Not a medical device: for research only."
@@ -14,11 +15,16 @@ NOTICE = "Not a medical device: for research only."
 _path = click.Path(path_type=Path)
 
 
-@click.command(epilog='Example: sslkit predict runs/dr "scans/**/*.jpg" --output grades.csv')
-@click.argument("model", metavar="RUN|DIR", type=_path)
+@click.command(
+    short_help="Grade images with the models of a run.",
+    epilog='Example: sslkit predict runs/dr "scans/**/*.jpg" --output grades.csv',
+)
+@click.argument("model", metavar="RUN|DIR", type=_path, shell_complete=runs)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=_path)
-@click.option("--arm", help="Whose models of a run to use; by default 'pretrained'.")
-@click.option("--pretext", help="Of which pretext task; needed only where the run has several.")
+@click.option("--arm", shell_complete=arms, help="Whose models of a run to use; by default 'pretrained'.")
+@click.option(
+    "--pretext", shell_complete=pretext_tasks, help="Of which pretext task; needed only where the run has several."
+)
 @click.option("--image-column", default="image", show_default=True, help="Of a table, the column of the images' paths.")
 @click.option("--root", type=_path, help="What paths in a table are relative to; by default the table's folder.")
 @click.option("--output", type=_path, metavar="FILE", help="Write the answers to a file: .csv or .json.")

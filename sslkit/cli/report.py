@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sslkit.cli.completing import runs
 from sslkit.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: sslkit report runs/dr")
-@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path), shell_complete=runs)
 @click.option(
     "--features",
     metavar="FILE",

@@ -6,24 +6,39 @@ from pathlib import Path
 
 import click
 
+from sslkit.cli.completing import configurations, settings
+
 
 @click.command(epilog="Example: sslkit run examples/dr_rotation.toml --output runs/dr --set pretraining.epochs=20")
-@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False), shell_complete=configurations)
 @click.option("--output", type=click.Path(path_type=Path), help="Run directory; by default runs/ and the run's name.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    shell_complete=settings,
+    help="Override a key of the configuration.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be done; compute nothing.")
-def run(config: Path, output: Path | None, overrides: tuple[str, ...], dry_run: bool) -> None:
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings, failures and errors.")
+@click.pass_context
+def run(
+    context: click.Context, config: Path, output: Path | None, overrides: tuple[str, ...], dry_run: bool, quiet: bool
+) -> None:
     """Pretrain, fine-tune on shares of the labels, and report.
 
     CONFIG is a TOML file. Running the command again does only what is missing.
     """
     from sslkit import api
-    from sslkit.cli.display import Progress, show_plan, show_result
+    from sslkit.cli.display import follow_run, show_plan, show_result
 
     if dry_run:
         show_plan(api.plan(config, output, overrides=overrides))
         return
-    with Progress() as progress:
+    with follow_run(quiet=quiet) as progress:
         result = api.execute(config, output, overrides=overrides, observer=progress)
-    show_result(result)
+    if not quiet:
+        root = context.find_root().command
+        show_result(result, root.list_commands(context) if isinstance(root, click.Group) else ())
     result.raise_failures()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
+from sslkit.cli.completing import arms, pretext_tasks, runs
 from sslkit.cli.terminal import say
 
 
-@click.command(epilog="Example: sslkit serve runs/dr --open")
-@click.argument("directory", metavar="RUN|DIR", type=click.Path(path_type=Path))
+@click.command(short_help="Open a page on which photographs are graded.", epilog="Example: sslkit serve runs/dr --open")
+@click.argument("directory", metavar="RUN|DIR", type=click.Path(path_type=Path), shell_complete=runs)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; others' machines need --auth.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
 @click.option(
@@ -27,8 +28,10 @@ from sslkit.cli.terminal import say
     metavar="NAME",
     help="A name that browsers call the server by; may be repeated.",
 )
-@click.option("--arm", help="Whose models to use; by default 'pretrained'.")
-@click.option("--pretext", help="Of which pretext task; needed only where the run has several.")
+@click.option("--arm", shell_complete=arms, help="Whose models to use; by default 'pretrained'.")
+@click.option(
+    "--pretext", shell_complete=pretext_tasks, help="Of which pretext task; needed only where the run has several."
+)
 @click.option(
     "--max-size",
     type=click.IntRange(1, 1000),

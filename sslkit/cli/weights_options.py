@@ -7,14 +7,20 @@ from typing import Any, TypeVar
 
 import click
 
+from sslkit.cli.completing import arms, pretext_tasks
+
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 def weights_options(command: FunctionT) -> FunctionT:
     """Give a command ``--fold``, ``--weights``, ``--pretext`` and ``--arm``."""
     for option in (
-        click.option("--arm", help="Of finetuned weights: of which arm; by default 'pretrained'."),
-        click.option("--pretext", help="Of which pretext task; needed only where the run has several."),
+        click.option("--arm", shell_complete=arms, help="Of finetuned weights: of which arm; by default 'pretrained'."),
+        click.option(
+            "--pretext",
+            shell_complete=pretext_tasks,
+            help="Of which pretext task; needed only where the run has several.",
+        ),
         click.option(
             "--weights",
             type=click.Choice(["pretrained", "finetuned"]),

@@ -22,7 +22,7 @@ MOST_BYTES = 2**20
 """Of a TOML file: a whole study takes a few thousand, and a device or an image given by mistake has no end."""
 
 
-def load_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a configuration.
 
     Args:
@@ -32,18 +32,19 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
     Raises:
         ConfigError: if the file cannot be read, or a key, type or value is wrong.
     """
-    return parse_config(read_toml(path), root=path.parent, overrides=overrides)
+    return parse_config(read_toml(Path(path)), root=Path(path).parent, overrides=overrides)
 
 
-def parse_config(data: Mapping[str, Any], *, root: Path, overrides: Iterable[str] = ()) -> RunConfig:
+def parse_config(data: Mapping[str, Any], *, root: str | Path = ".", overrides: Iterable[str] = ()) -> RunConfig:
     """Check plain values as a configuration whose relative paths are relative to ``root``.
 
     Raises:
         ConfigError: if a key, type or value is wrong.
     """
     tables = override_keys(to_plain(data), overrides)
-    config = validate(RunConfig, to_plain(tables), root=root.resolve())
-    config._root = root.resolve()
+    root = Path(root).resolve()
+    config = validate(RunConfig, to_plain(tables), root=root)
+    config._root = root
     return config
 
 

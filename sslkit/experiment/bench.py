@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -180,6 +180,29 @@ def kept_bench(study: Study, compute: Compute) -> Bench | None:
         return Bench(**{name: kept[name] for name in Bench.__annotations__})
     except (ValueError, KeyError, TypeError):  # damaged: it is measured anew
         return None
+
+
+def job_seconds(study: Study, compute: Compute, jobs: Iterable[Job]) -> dict[str, float]:
+    """Return how long each job takes by what was last measured of the configuration on this machine, if anything was.
+
+    Args:
+        study: whose jobs they are.
+        compute: what they compute on.
+        jobs: of that study.
+
+    Returns:
+        Seconds by the id of the job; empty where nothing was measured.
+    """
+    bench = kept_bench(study, compute)
+    if bench is None:
+        return {}
+    cells = bench.cells
+    try:
+        workers = round(bench.estimate["workers"])
+        length = _Length(bench.pretraining, 1 / cells["updates_per_s"], cells["features_per_s"], workers)
+        return {job.id: length(job) for job in jobs}
+    except (KeyError, TypeError, ZeroDivisionError):  # what was kept is of another form: it is as if nothing were
+        return {}
 
 
 def _kept_path(study: Study, compute: Compute) -> Path:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from sslkit.blame import blame, watched
 from sslkit.experiment.cell import CellJob
+from sslkit.experiment.names import name_cell
 from sslkit.experiment.results import Row, read_results
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.interfaces import Job
@@ -20,10 +22,7 @@ logger = logging.getLogger("sslkit")
 
 def name_job(job: Job) -> str:
     """Return in words which job it is."""
-    if not isinstance(job, CellJob):
-        return job.id
-    task = f"{job.pretext} " if job.pretext else ""
-    return f"{task}{job.arm}, {job.fraction:.3g} of the labels, fold {job.fold}, repetition {job.repetition}"
+    return name_cell(job.coordinates) if isinstance(job, CellJob) else job.id
 
 
 def describe_job(job: Job) -> str:
@@ -54,6 +53,41 @@ class RunObserver(Protocol):
 
     def warned(self, text: str) -> None:
         """Something is not as it should be, and the run goes on."""
+
+
+@dataclass(frozen=True)
+class PlannedJobs:
+    """What the stage ``"jobs"`` is going to do.
+
+    Attributes:
+        jobs: those that are missing, in the order of the plan.
+        done: the rows of results.csv that stand already, of earlier calls.
+        workers: jobs at a time.
+        metric: the column of results.csv that the head calls its primary metric.
+        seconds: of each job by its id, as ``sslkit bench`` measured them on this machine; empty where it did not.
+    """
+
+    jobs: Sequence[Job]
+    done: Sequence[Row]
+    workers: int
+    metric: str
+    seconds: Mapping[str, float]
+
+
+@runtime_checkable
+class PlanObserver(Protocol):
+    """What a [RunObserver][sslkit.RunObserver] may have besides, to hear which jobs there are."""
+
+    def jobs_planned(self, plan: PlannedJobs) -> None:
+        """The jobs are known; called once, before the stage ``"jobs"`` begins."""
+
+
+@runtime_checkable
+class ScoreObserver(Protocol):
+    """What a [RunObserver][sslkit.RunObserver] may have besides, to hear of scores as they come."""
+
+    def cell_scored(self, row: Mapping[str, Any]) -> None:
+        """A cell has been scored: its row of results.csv, the fit across folds yet to come."""
 
 
 class Silent:
@@ -138,6 +172,11 @@ class JobRelay:
         """Pass on the start of a job."""
         self.observer.job_started(job)
 
+    def planned(self, plan: PlannedJobs) -> None:
+        """Pass on which jobs there are, to an observer that hears of it."""
+        if isinstance(self.observer, PlanObserver):
+            self.observer.jobs_planned(plan)
+
     def progressed(self, job: Job, values: Mapping[str, Any]) -> None:
         """Pass on a job's progress."""
         self.directory.require()
@@ -156,6 +195,8 @@ class JobRelay:
         self.observer.advanced(self.num_done)
         if isinstance(job, CellJob):
             for row in read_results([job]):  # none where its files were changed since
+                if isinstance(self.observer, ScoreObserver):
+                    self.observer.cell_scored(row)
                 self.hooks.cell_finished(row)
 
     def warn(self, text: str) -> None:

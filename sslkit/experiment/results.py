@@ -31,13 +31,22 @@ def read_results(cells: Iterable[CellJob]) -> list[Row]:
 
 def write_results(directory: RunDirectory, rows: Sequence[Row], num_classes: int) -> list[Row]:
     """Write the next results.csv and summary.csv, which are to be sealed; return the rows of the summary."""
-    columns = [*_COORDINATES[:-1], *_metrics(rows), "cell"]
-    write_csv(successor(directory.results), columns, rows)
+    write_csv(successor(directory.results), result_columns(rows), rows)
     summary = summarise(rows)
     add_differences(summary, rows, directory, num_classes)
-    means = [f"{metric}_mean" for metric in _metrics(rows) if metric != "qwk"]
-    write_csv(successor(directory.summary), [*_SUMMARY, *DIFFERENCE_COLUMNS, *means], summary)
+    write_csv(successor(directory.summary), summary_columns(rows), summary)
     return summary
+
+
+def result_columns(rows: Sequence[Row]) -> list[str]:
+    """Return the columns of results.csv, given its rows."""
+    return [*_COORDINATES[:-1], *_metrics(rows), "cell"]
+
+
+def summary_columns(rows: Sequence[Row]) -> list[str]:
+    """Return the columns of summary.csv, given the rows of results.csv."""
+    means = [f"{metric}_mean" for metric in _metrics(rows) if metric != "qwk"]
+    return [*_SUMMARY, *DIFFERENCE_COLUMNS, *means]
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:

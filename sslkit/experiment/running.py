@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,64 +13,31 @@ from sslkit.blame import blame
 from sslkit.checksums import SUMS, file_digest, flaws, read_sums, seal, successor
 from sslkit.config import RunConfig, to_toml
 from sslkit.engine.precision import Compute
-from sslkit.errors import JobError
 from sslkit.experiment.audit import Audit
+from sslkit.experiment.bench import job_seconds
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.collapse import collapse_notices
 from sslkit.experiment.conclusions import conclude
 from sslkit.experiment.cross_fitting import cross_fit
 from sslkit.experiment.environment import num_decoders, num_workers, process_context
 from sslkit.experiment.epoch_log import read_epochs
-from sslkit.experiment.observation import Hooks, JobRelay, RunObserver, Silent, describe_job
+from sslkit.experiment.observation import Hooks, JobRelay, PlannedJobs, RunObserver, Silent, describe_job
 from sslkit.experiment.plan import draw_splits, make_manifest
 from sslkit.experiment.preparation import Prepared, describe, prepare
 from sslkit.experiment.pretraining import PretrainingJob
-from sslkit.experiment.results import Row, read_results, write_results
+from sslkit.experiment.results import Row, read_results, result_columns, summary_columns, write_results
 from sslkit.experiment.run_directory import SETTLED, RunDirectory, check_directory, locate
 from sslkit.experiment.run_lock import locked
+from sslkit.experiment.run_result import RunResult
 from sslkit.experiment.sentences import sentences
 from sslkit.experiment.study import Study, resolve
+from sslkit.experiment.table import Table
 from sslkit.files import remove_parts, write_json, write_text
-from sslkit.interfaces import NOT_RUN, Job
+from sslkit.interfaces import Job
 from sslkit.registry import Registry
 
 _PLACE = ("pretext", "arm", "fraction", "fold", "repetition")
 """What tells a reader which cell it is that failed."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run has come to.
-
-    Attributes:
-        directory: its files.
-        summary: the rows of summary.csv.
-        conclusions: a sentence on each arm that was compared with training from scratch.
-        notices: what must be said of the data wherever its figures are shown.
-        failures: each job that failed, in words, and the reason.
-    """
-
-    directory: RunDirectory
-    summary: list[Row]
-    conclusions: list[str]
-    notices: list[str]
-    failures: list[tuple[str, str]]
-
-    def raise_failures(self) -> None:
-        """Raise if a job failed.
-
-        Raises:
-            JobError: naming the jobs and how to go on.
-        """
-        if self.failures:
-            own = [(job, reason) for job, reason in self.failures if not reason.startswith(NOT_RUN)]
-            lines = [f"  {job}: {reason.strip()}" for job, reason in own]
-            if len(own) < len(self.failures):
-                lines.append(f"  {len(self.failures) - len(own)} more were not run, since they need one of these")
-            raise JobError(
-                f"{len(self.failures)} jobs failed; the others are kept in {self.directory.root}, "
-                "and the same command does only what is missing:\n" + "\n".join(lines)
-            )
 
 
 def execute_run(config: RunConfig, output: Path, registry: Registry, observer: RunObserver | None = None) -> RunResult:
@@ -110,8 +76,9 @@ def _execute(study: Study, directory: RunDirectory, registry: Registry, observer
     sessions = _earlier_sessions(directory, relay)
     _write_plan(study, directory, prepared, about, sessions)
     epochs = [epoch for job in prepared.jobs.pretrainings for epoch in read_epochs(job.log, job.id)]
-    relay.hooks.run_started(directory.root, study.resolved(), epochs, read_results(prepared.jobs.cells))
-    num_jobs = _run_jobs(study, prepared, compute, relay)
+    done = read_results(prepared.jobs.cells)
+    relay.hooks.run_started(directory.root, study.resolved(), epochs, done)
+    num_jobs = _run_jobs(study, prepared, compute, done, relay)
     clock.lap("jobs")
     relay.refuse_changed(prepared.jobs.cells)
 
@@ -143,7 +110,8 @@ def _execute(study: Study, directory: RunDirectory, registry: Registry, observer
     relay.hooks.run_finished(directory.root, summary, rows, about)
     told = sentences(about["conclusions"])
     failures = [(describe_job(job), reason) for job, reason in relay.failures]
-    return RunResult(RunDirectory(directory.root), summary, told, about["notices"], failures)
+    tables = Table(summary, summary_columns(rows)), Table(rows, result_columns(rows))
+    return RunResult(RunDirectory(directory.root), tables[0], told, about["notices"], failures, tables[1])
 
 
 def _write_plan(
@@ -164,15 +132,17 @@ def _write_plan(
     seal(directory.root, [path.name for path in (directory.config, directory.splits, directory.audit, directory.run)])
 
 
-def _run_jobs(study: Study, prepared: Prepared, compute: Compute, relay: JobRelay) -> int:
+def _run_jobs(study: Study, prepared: Prepared, compute: Compute, done: Sequence[Row], relay: JobRelay) -> int:
     """Carry out the jobs that are missing, those whose files were damaged among them; return their number."""
     jobs = prepared.jobs.missing()
     for job, flaw in prepared.jobs.flaws():
         relay.warn(f"{describe_job(job)}: {flaw}; it is done anew")
+    workers = num_workers(study.config.compute.workers, compute)
+    relay.planned(PlannedJobs(jobs, done, workers, study.make_head().primary_metric, job_seconds(study, compute, jobs)))
     relay.observer.stage("jobs", len(jobs))
     executor = study.executor.make()
     with blame(executor.provenance, "run()", contract=(OSError,)):
-        executor.run(jobs, num_workers(study.config.compute.workers, compute), relay)
+        executor.run(jobs, workers, relay)
     relay.give_up(jobs, f"{executor.provenance.described} left it undone and did not say why")
     return len(jobs)
 

@@ -16,12 +16,16 @@ from rich.console import Console
 
 import sslkit.cli
 from sslkit.cli import display, main
+from sslkit.cli.display import audit, console, grades, plan, plugins, progress, result
+from sslkit.cli.display.live_progress import LiveProgress
+from sslkit.cli.display.plain_progress import PlainProgress
 from sslkit.engine.precision import Compute
 from sslkit.errors import DataError, JobError
 from sslkit.experiment.dry_run import DryRun
 from sslkit.experiment.prediction import GradedImage
 from sslkit.experiment.run_directory import RunDirectory
-from sslkit.experiment.running import RunResult
+from sslkit.experiment.run_result import RunResult
+from sslkit.experiment.table import Table
 from sslkit.printable import printable
 from sslkit.registry import BrokenPlugin, PluginInfo, Registry
 
@@ -33,11 +37,12 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     made = display.make_console
 
     def make_console(**options: Any) -> Console:
-        console = made(**options)
-        console.file, console.width = screen, 5000
-        return console
+        wide = made(**options)
+        wide.file, wide.width = screen, 5000
+        return wide
 
-    monkeypatch.setattr(display, "make_console", make_console)
+    for module in (audit, grades, plan, plugins, progress, result):
+        monkeypatch.setattr(module, "make_console", make_console)
     return screen
 
 
@@ -52,24 +57,22 @@ def summary_row(name: str) -> dict[str, Any]:
 
 
 def test_a_run_of_strangers_names(shown: io.StringIO) -> None:
-    result = RunResult(
-        RunDirectory(Path(NAMES[0])), [summary_row(name) for name in NAMES], list(NAMES), list(NAMES), []
-    )
-    display.show_result(result)
+    directory, rows = RunDirectory(Path(NAMES[0])), Table(summary_row(name) for name in NAMES)
+    display.show_result(RunResult(directory, rows, list(NAMES), list(NAMES), []))
     holds_every_name_as_text(shown.getvalue())
 
 
 def test_a_plan_of_strangers_names(shown: io.StringIO) -> None:
     counts = dict.fromkeys(NAMES, 1)
-    plan = DryRun(Path(NAMES[9]), 1, counts, 1, 1, 1, 1, {0.1: 1}, Compute("cpu", "fp32"), 1, list(NAMES), None)
-    display.show_plan(plan)
+    found = DryRun(Path(NAMES[9]), 1, counts, 1, 1, 1, 1, {0.1: 1}, Compute("cpu", "fp32"), 1, list(NAMES), None)
+    display.show_plan(found)
     holds_every_name_as_text(shown.getvalue())
 
 
 def test_an_audit_of_strangers_names(shown: io.StringIO) -> None:
     counts = dict.fromkeys(NAMES, 1)
     probe = {"region": "border", "accuracy": 0.9, "low": 0.8, "high": 1.0, "chance": 0.5, "leak": True}
-    audit = SimpleNamespace(
+    found = SimpleNamespace(
         images={
             **{"formats": counts, "modes": counts, "bit_depths": counts},
             **{"width": {"min": 1, "max": 2}, "height": {"min": 1, "max": 2}},
@@ -85,15 +88,15 @@ def test_an_audit_of_strangers_names(shown: io.StringIO) -> None:
         pretext_probes={name: [probe] for name in NAMES},
         label_probe=None,
     )
-    display.show_audit(audit)  # type: ignore[arg-type]
+    display.show_audit(found)  # type: ignore[arg-type]
     holds_every_name_as_text(shown.getvalue())
 
 
 def test_strangers_plugins(shown: io.StringIO) -> None:
     older = type("Older", (), {"api_version": 0})
-    plugins = [PluginInfo("head", name, older, name, name) for name in NAMES]
+    found = [PluginInfo("head", name, older, name, name) for name in NAMES]
     broken = [BrokenPlugin(name, name, name, name, name) for name in NAMES]
-    display.show_plugins(Registry(plugins, broken, None, {}))
+    display.show_plugins(Registry(found, broken, None, {}))
     screen = shown.getvalue()
     assert not STEERING.intersection(screen)
     for name in NAMES:
@@ -108,29 +111,28 @@ def test_strangers_photographs(shown: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_progress_of_strangers_jobs(shown: io.StringIO, terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = display.make_console
-
-    def make_console(**options: Any) -> Console:
-        console = made(**options)
-        console._force_terminal = terminal
-        return console
-
-    monkeypatch.setattr(display, "make_console", make_console)
-    with display.Progress() as progress:
-        progress.stage("jobs", len(NAMES))
+def test_progress_of_strangers_jobs(terminal: bool) -> None:
+    screen = io.StringIO()
+    screen_console = Console(
+        file=screen, force_terminal=terminal, width=5000, markup=False, emoji=False, highlight=False
+    )
+    with (LiveProgress if terminal else PlainProgress)(screen_console) as told:
+        told.stage("jobs", len(NAMES))
         for name in NAMES:
-            job = SimpleNamespace(id=name)
-            progress.job_started(job)  # type: ignore[arg-type]
-            progress.job_progressed(job, {"done": 1, "total": 2})  # type: ignore[arg-type]
-            progress.job_failed(job, f"{name}\nmore")  # type: ignore[arg-type]
-    screen = shown.getvalue()
-    assert "\x1b]0" not in screen  # of a terminal, rich's own colours and moves are there
-    assert "\x1b[2J" not in screen
-    assert not {"\x07", "\x9b", "\u202e", "\udcff"}.intersection(screen)
+            job: Any = SimpleNamespace(id=name)
+            told.cell_scored({"pretext": name, "arm": name, "fraction": 0.1, "qwk": 0.5})
+            told.job_started(job)
+            told.job_progressed(job, {"done": 1, "total": 2})
+            if terminal:
+                told._live.refresh()  # type: ignore[union-attr]
+            told.job_failed(job, f"{name}\nmore")
+    said = screen.getvalue()
+    assert "\x1b]0" not in said  # of a terminal, rich's own colours and moves are there
+    assert "\x1b[2J" not in said
+    assert not {"\x07", "\x9b", "\u202e", "\udcff"}.intersection(said)
     if not terminal:
-        assert all(screen.count(line(name)) == 1 for name in ("<script>alert(1)</script>", "${7*7}"))
-        assert not STEERING.intersection(screen)
+        assert all(said.count(line(name)) == 1 for name in ("<script>alert(1)</script>", "${7*7}"))
+        assert not STEERING.intersection(said)
 
 
 def line(name: str) -> str:
@@ -138,11 +140,11 @@ def line(name: str) -> str:
 
 
 def test_a_failure_is_told_by_the_line_that_says_the_most(shown: io.StringIO) -> None:
-    progress = display.Progress()
+    told = display.follow_run()
     job: Any = SimpleNamespace(id="a")
-    progress.job_failed(job, "the loss is nan\nand more")
-    progress.job_failed(job, "Traceback (most recent call last):\n  File\nValueError: no\n")
-    progress.job_failed(job, "")
+    told.job_failed(job, "the loss is nan\nand more")
+    told.job_failed(job, "Traceback (most recent call last):\n  File\nValueError: no\n")
+    told.job_failed(job, "")
     assert shown.getvalue() == "failed: a: the loss is nan\nfailed: a: ValueError: no\nfailed: a: \n"
 
 
@@ -186,13 +188,13 @@ def test_the_log_steers_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 def test_commands_print_by_what_makes_text_safe_alone() -> None:
     found = []
-    for path in sorted(Path(sslkit.cli.__file__).parent.glob("*.py")):
+    for path in sorted(Path(sslkit.cli.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
                 argument = ast.unparse(node.args[0]) if node.args else ""
                 if called in ("print", "click.secho", "click.style") or (
-                    called == "Console" and path.name != "display.py"
+                    called == "Console" and path.name != "console.py"
                 ):
                     found.append((path.name, called, argument))
                 if called == "click.echo" and not argument.startswith(("json.dumps(", "json_part", "f'{stage} ...'")):
@@ -200,7 +202,7 @@ def test_commands_print_by_what_makes_text_safe_alone() -> None:
     # The one of 'say'; what it is given by main alone is words of ours.
     assert [item for item in found if item[0] != "terminal.py" and "Interrupted" not in item[2]] == []
     assert [item[0] for item in found if item[0] == "terminal.py"] == ["terminal.py"]
-    consoles = [node for node in ast.walk(ast.parse(Path(display.__file__).read_text())) if isinstance(node, ast.Call)]
+    consoles = [node for node in ast.walk(ast.parse(Path(console.__file__).read_text())) if isinstance(node, ast.Call)]
     assert [ast.unparse(node) for node in consoles if ast.unparse(node.func) == "Console"] == [
         "Console(stderr=stderr, markup=False, emoji=False, highlight=False)"
     ]

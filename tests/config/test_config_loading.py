@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from studies import tiny_tables
 
 from sslkit.config import RunConfig, load_config, parse_config, to_toml
 from sslkit.errors import ConfigError
@@ -496,3 +497,10 @@ def test_a_configuration_survives_being_written(changes: dict[str, Any]) -> None
     config = parse(**changes)
     plain = config.model_dump(mode="json", exclude_none=True)
     assert parse_config(tomllib.loads(to_toml(plain)), root=Path("/data")) == config
+
+
+def test_a_path_may_be_a_text_and_the_root_is_here_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "study.toml").write_text(to_toml(tiny_tables(images={"cache": "decoded"})))
+    monkeypatch.chdir(tmp_path)
+    for config in (load_config("study.toml"), parse_config(tiny_tables(images={"cache": "decoded"}))):
+        assert (config.root, config.images.cache) == (tmp_path, tmp_path / "decoded")
