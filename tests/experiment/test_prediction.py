@@ -477,6 +477,6 @@ import resource, sys
 import sslkit
 from sslkit.engine.precision import keep_freed_memory
 keep_freed_memory()
-count = sum(image.error is None for image in sslkit.predict(sys.argv[1], [sys.argv[2]]))
+count = sum(1 for _ in sslkit.predict(sys.argv[1], [sys.argv[2]]))
 print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
