@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import shlex
 import signal
 import sys
@@ -26,7 +25,7 @@ from sslkit.cli.predict import predict
 from sslkit.cli.report import report
 from sslkit.cli.run import run
 from sslkit.cli.serve import serve
-from sslkit.cli.terminal import LOG_HANDLER, say
+from sslkit.cli.terminal import LOG_HANDLER, TELL_STOPPING, say
 from sslkit.errors import SslkitError
 from sslkit.processes import STOPS
 
@@ -86,7 +85,7 @@ def main() -> None:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     if _is_run():
-        os.write(2, b"\nStopping at a safe point ...\n")
+        TELL_STOPPING[-1]()
     raise _Stopped(number)
 
 

@@ -22,8 +22,9 @@ from sslkit.cli.display.live_progress import LiveProgress
 from sslkit.cli.display.plain_progress import PlainProgress
 from sslkit.cli.display.progress import Progress
 from sslkit.cli.display.scores import ScoresSoFar
+from sslkit.cli.terminal import TELL_STOPPING
 from sslkit.config import to_toml
-from sslkit.experiment.observation import PlannedJobs, PlanObserver, RunObserver, ScoreObserver
+from sslkit.experiment.observation import PlannedJobs, PlanObserver, ScoreObserver
 
 TASKS = [f"task-{number}" for number in range(17)] + ["rotation-invariant"]
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -110,7 +111,7 @@ def test_a_picture_of_a_run_tells_stage_jobs_time_and_scores() -> None:
     progress.job_progressed(jobs[0], {"done": 50, "total": 100})
     progress.cell_scored(row("", 0.1, 0.3, "scratch"))
     head, job, title, *scores = pictured(progress, 80, 24).splitlines()
-    assert re.fullmatch(r"Pretraining and fine-tuning [━╺╸ ]+ 0/2 jobs about 15 min left", head)
+    assert re.fullmatch(r"Pretraining and fine-tuning [━╺╸ ]+ 0/2 jobs, about 15 min left", head)
     assert re.fullmatch(r"  pretraining by rotation, fold 0 +[━╺╸]+ +50/100", job)
     assert re.fullmatch(r"QWK so far \(cells\) +10 %", title)  # nothing is defined of scratch at 100 %
     assert [line.split() for line in scores] == [
@@ -144,6 +145,29 @@ def test_a_stage_that_is_over_leaves_a_line() -> None:
         "failed: pretraining/rotation/0: the loss is nan",
         "Pretraining and fine-tuning: 2 jobs in 20 min",
     ]
+
+
+def test_a_run_that_is_stopped_says_so_in_its_picture_and_leaves_nothing_of_it() -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=80, height=24, color_system=None)
+    outside = TELL_STOPPING[-1]
+
+    def run() -> None:
+        with LiveProgress(console) as progress:
+            tournament(progress, 4)
+            TELL_STOPPING[-1]()
+            progress._live.refresh()
+            screen = Screen(80, 24)
+            screen.write(file.getvalue())
+            assert "90/180 jobs, stopping at a safe point" in screen.text
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    screen = Screen(80, 24)
+    screen.write(file.getvalue())
+    assert screen.text == ""
+    assert [outside] == TELL_STOPPING
 
 
 def test_a_log_has_few_lines_and_no_control_codes() -> None:
@@ -229,10 +253,10 @@ def test_a_table_without_room_keeps_the_latest_and_says_how_many_there_are() -> 
     assert lines[0][2:] == ["0.600", "(2)"]
 
 
-def test_observers_of_old_go_on_working_and_new_ones_hear_more() -> None:
-    assert isinstance(Progress(make_console()), PlanObserver | ScoreObserver)
-    observer: RunObserver = Progress(make_console())  # mypy holds it to the protocol
-    assert observer is not None
+def test_it_hears_of_plan_and_scores() -> None:
+    progress = Progress(make_console())
+    assert isinstance(progress, PlanObserver)
+    assert isinstance(progress, ScoreObserver)
 
 
 @pytest.mark.parametrize(

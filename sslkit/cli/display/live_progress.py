@@ -14,12 +14,13 @@ from rich.text import Text
 
 from sslkit.cli.display.progress import Progress
 from sslkit.cli.display.words import AFTERWARDS, STAGES, UNITS, left, span
+from sslkit.cli.terminal import TELL_STOPPING
 
 _FEW_JOBS = 4
 """Lines that jobs get at least beside the scores, where there are as many."""
 
-_NARROW = 72
-"""Columns below which there is no room for a bar."""
+_NARROW, _WIDEST = 72, 110
+"""Columns below which there is no room for a bar, and beyond which a line falls apart."""
 
 
 class LiveProgress(Progress):
@@ -27,7 +28,7 @@ class LiveProgress(Progress):
 
     def __init__(self, console: Console, clock: Callable[[], float] | None = None) -> None:
         super().__init__(console, *([clock] if clock else []))
-        self._over = False
+        self._over = self._stopping = False
         self._live = Live(
             console=console,
             get_renderable=self.picture,
@@ -38,8 +39,12 @@ class LiveProgress(Progress):
         )
 
     def __enter__(self) -> Self:
+        TELL_STOPPING.append(self._note_stop)  # a line written beneath the picture would break it
         self._live.start()
         return self
+
+    def _note_stop(self) -> None:
+        self._stopping = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -48,6 +53,7 @@ class LiveProgress(Progress):
             self._close_stage()
         self._stage, self._over = "", True
         self._live.stop()
+        TELL_STOPPING.remove(self._note_stop)
 
     def stage(self, name: str, total: int) -> None:
         """Begin a stage; the one before leaves a line that stays."""
@@ -64,6 +70,7 @@ class LiveProgress(Progress):
         if not self._stage:
             return Text("" if self._over else "Preparing ...")
         width, height = self.console.size
+        width = min(max(1, width - 2), _WIDEST)  # an echo of Ctrl-C has room behind the last line
         room = max(1, height - 2)  # the cursor stands in a line of its own
         running = [(job.name, job.done, job.total) for job in list(self._running.values())]
         lines_of_scores = self.scores.num_lines
@@ -84,13 +91,14 @@ class LiveProgress(Progress):
         head.add_column(no_wrap=True, overflow="ellipsis", ratio=1 if narrow else None)
         if not narrow:
             head.add_column(ratio=1)
-        for _ in range(2):
-            head.add_column(justify="right", no_wrap=True, overflow="ellipsis")
-        bar = [] if narrow else [ProgressBar(total=max(1, self._total), completed=self._done)]
-        head.add_row(name, *bar, count, self._end())
+        head.add_column(justify="right", no_wrap=True, overflow="ellipsis")
+        bar = [] if narrow else [_bar(self._done, max(1, self._total))]
+        head.add_row(name, *bar, f"{count}, {self._end()}")
         return head
 
     def _end(self) -> str:
+        if self._stopping:
+            return "stopping at a safe point"
         if self._total and self._done >= self._total:
             return AFTERWARDS[self._stage]
         return left(self.seconds_left()) or f"{span(self.clock() - self._began)} so far"
@@ -105,8 +113,11 @@ def _jobs(running: list[tuple[str, int, int | None]], width: int, num_lines: int
     table.add_column(justify="right", no_wrap=True, min_width=9)
     shown = running if len(running) <= num_lines else running[: num_lines - 1]
     for name, done, total in shown:
-        bar = ProgressBar(total=total or 1, completed=done if total else 0)
-        table.add_row(f"  {name}", bar, f"{done}/{total}" if total else "")
+        table.add_row(f"  {name}", _bar(done if total else 0, total or 1), f"{done}/{total}" if total else "")
     if len(shown) < len(running):
         table.add_row(Text(f"  ... and {len(running) - len(shown)} more jobs under way", "dim"))
     return table
+
+
+def _bar(done: int, total: int) -> ProgressBar:
+    return ProgressBar(total=total, completed=done, complete_style="cyan", finished_style="green")

@@ -46,7 +46,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
         title="Quadratic weighted kappa on test folds",
         box=box.SIMPLE_HEAD,
         title_justify="left",
-        padding=(0, 1, 0, 0),
+        padding=0,
         show_edge=False,
         pad_edge=False,
     )
