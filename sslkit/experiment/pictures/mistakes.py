@@ -85,7 +85,7 @@ def find_mistakes(cells: list[CellJob], compared: list[CellJob], count: int) -> 
                 found.wrong += 1
                 yield graded
 
-    found.worst = heapq.nsmallest(count, wrong(), key=_how_bad)
+    found.worst = heapq.nsmallest(max(1, count), wrong(), key=_how_bad)[:count]  # of none, none would be read
     wanted = {graded.image for graded in found.worst}
     found.from_scratch = {graded.image: graded.predicted for graded in _read(compared) if graded.image in wanted}
     return found

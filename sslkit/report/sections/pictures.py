@@ -15,7 +15,7 @@ _MOST_OPEN = 3
 """Pretext tasks whose views are all in sight; of more, all but the first are folded up."""
 
 _COLUMNS = (4, 8)
-_SIDE = (112, 200)
+_SIDE = (144, 200)
 """Pixels on the page that a picture has at least and at most, whatever it has itself."""
 
 
@@ -111,10 +111,8 @@ def _strip(
 
 def _mistake(run: Run, item: Mapping[str, Any]) -> Markup:
     true, predicted = _grade(run, item["target"]), _grade(run, item["predicted"])
-    lines = [
-        f"graded {predicted} ({share(round(item['probability'], 2))})",
-        f"its own: {share(round(item['of_truth'], 2))}",
-    ]
+    sure, of_truth = (_unbroken(share(round(item[key], 2))) for key in ("probability", "of_truth"))
+    lines = [f"graded {predicted}: {sure}", f"true grade: {of_truth}"]
     if item["scratch"] is not None:
         lines.append(f"from scratch: {_grade(run, item['scratch'])}")
     return element(
@@ -133,6 +131,10 @@ def _privacy(pictures: Mapping[str, Any]) -> Markup:
     command = element("code", "sslkit run CONFIG --output RUN --set report.pictures=false")
     said = f"This page holds photographs: {plural(len(names), 'image')} of the study, with ids. To make it without: "
     return element("p", said, command, ".", class_="note")
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _grade(run: Run, grade: int | None) -> str:
