@@ -110,6 +110,8 @@ code { font: 0.9em ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow
 .pairs th[scope="row"] { width: 14rem; white-space: normal; }
 ul.plain { margin: 0; padding-left: 1.2em; }
 .sheet { margin: 16px 0 28px; }
+.sheet details { border: 0; border-top: 1px solid var(--rule); border-radius: 0; margin: 0; background: none; }
+.sheet summary { padding: 12px 0; } .sheet details > .note { margin: 0 0 14px; }
 .strip { display: grid; grid-template-columns: 9rem minmax(0, 1fr); gap: 6px 20px; margin: 0 0 14px; }
 .strip figcaption { font-weight: 500; padding-top: 2px; margin: 0; }
 .strip figcaption span { display: block; color: var(--muted); font-size: 0.92em; font-weight: 400; }

@@ -162,7 +162,7 @@ def test_what_is_said_of_views(run: Path) -> None:
     assert "Image No_DR Mild Severe no label" in text
     assert "images 4 views an image labels: 0 labels: 1 labels: 2 labels: 3" in text
     assert "hidden, view 2" in text
-    assert "The images as they are: targets. No pictures: vectors." in text
+    assert "Given unchanged: targets. Not pictures: vectors." in text
     assert section.images[5]["alt"] == "rotation: images of an image, Mild; labels: 1"
     assert section.images[9]["alt"] == "rotation: hidden, view 2 of an image, Mild"
     assert "details" not in section.tags
@@ -175,8 +175,8 @@ def test_what_is_said_of_mistakes(run: Path) -> None:
     section = Pictures(mistakes_section(read_run(run)))
     text = re.sub(r"\s+", " ", section.text)
     assert "rotation, pretrained, 5 % of the labels, 2 folds, first repetition: 7 of 1,200 test images graded" in text
-    assert "Proliferate_DR graded No_DR: 93 % true grade: 2 % from scratch: Severe img0 , fold 1" in text
-    assert "Proliferate_DR graded No_DR: 50 % true grade: 13 % img1 , fold 1" in text
+    assert "Proliferate_DR graded No_DR: 93 % true grade: 2 % from scratch: Severe fold 1 img0" in text
+    assert "Proliferate_DR graded No_DR: 50 % true grade: 13 % fold 1 img1" in text
     assert section.images[0]["alt"] == "Test image img0: Proliferate_DR, graded No_DR"
     assert "none is chosen by its score" not in text
 

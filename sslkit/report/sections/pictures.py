@@ -86,9 +86,9 @@ def _task(run: Run, task: Mapping[str, Any], grades: Sequence[str]) -> Markup:
         strips.append(_strip(run, f"{view['name']}{number}", parts, view["pictures"], labels, says))
     notes = []
     if task["unchanged"]:
-        notes.append(f"The images as they are: {', '.join(task['unchanged'])}.")
+        notes.append(f"Given unchanged: {', '.join(task['unchanged'])}.")
     if task["unseen"]:
-        notes.append(f"No pictures: {', '.join(task['unseen'])}.")
+        notes.append(f"Not pictures: {', '.join(task['unseen'])}.")
     return join([*strips, element("p", " ".join(notes), class_="note")] if notes else strips)
 
 
@@ -120,7 +120,8 @@ def _mistake(run: Run, item: Mapping[str, Any]) -> Markup:
         show(run, item["picture"], f"Test image {item['image']}: {true}, graded {predicted}"),
         element("strong", true),
         *(element("span", text) for text in lines),
-        element("span", element("code", item["image"]), f", fold {item['fold']}"),
+        element("span", f"fold {item['fold']}"),
+        element("span", element("code", item["image"])),
     )
 
 
