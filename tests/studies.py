@@ -42,7 +42,7 @@ def tiny_tables(**changes: Any) -> dict[str, Any]:
     }
     for key, value in changes.items():
         another_plugin = isinstance(value, dict) and "name" in value
-        tables[key] = {**tables[key], **value} if isinstance(value, dict) and not another_plugin else value
+        tables[key] = {**tables.get(key, {}), **value} if isinstance(value, dict) and not another_plugin else value
     return tables
 
 

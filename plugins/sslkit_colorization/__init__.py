@@ -49,6 +49,9 @@ __all__ = ["Colorization", "ColorizationConfig", "colorization_loss", "colorize"
 _FIT_CHUNK = 8
 """Images at a time: their distances from all bins are 26 MB at 224 pixels."""
 
+_SHOWN_LIGHTNESS = 65.0
+"""L* at which colours are shown without their lightness: sRGB has nearly all colours of photographs there."""
+
 
 class ColorizationConfig(PluginConfig):
     """Options of the colorization task.
@@ -172,6 +175,11 @@ class Colorization(PretextTask[ColorizationConfig]):
     def make_views(self, images: torch.Tensor, generator: torch.Generator) -> Views:
         """Part the images into lightness and colours; there is no chance in it."""
         return {"images": grey_of(images), "ab": self._targets(images)}
+
+    def show_views(self, views: Views) -> Views:
+        """Return the grey images, and the colours at one lightness, uint8 (N, 3, h, w)."""
+        lightness = torch.full_like(views["ab"][:, :1], _SHOWN_LIGHTNESS)
+        return {"images": views["images"], "ab": srgb_of(torch.cat([lightness, views["ab"]], dim=1))}
 
     def forward(self, views: Views) -> StepOutput:
         """Predict the colours, and compare them with those that were there."""

@@ -110,6 +110,14 @@ class Combine(PretextTask[CombineConfig]):
             for name, view in part.make_views(images, torch.Generator().manual_seed(seed)).items()
         }
 
+    def show_views(self, views: Views) -> Views:
+        """Return what each part shows of its own views, those of part i under ``"<task>.name"``."""
+        return {
+            f"{task}.{name}": view
+            for place, (task, part) in enumerate(zip(self.names, self._tasks(), strict=True))
+            for name, view in part.show_views(views_of(views, place)).items()
+        }
+
     def forward(self, views: Views) -> StepOutput:
         """Return the weighted sum of the parts' losses."""
         outputs = [part(views_of(views, place)) for place, part in enumerate(self.parts)]

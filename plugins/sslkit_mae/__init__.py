@@ -159,6 +159,12 @@ class Mae(PretextTask[MaeConfig]):
         views = {"seen": seen.sort(dim=1).values, "hidden": hidden.sort(dim=1).values}
         return {"images": images, **{name: places.to(images.device) for name, places in views.items()}}
 
+    def show_views(self, views: Views) -> Views:
+        """Return the images, and beside them what is left of each for the network to see, uint8 (N, 3, H, W)."""
+        images = views["images"]
+        fill = (255 * torch.tensor(self.context.mean)).round().to(images).view(3, 1, 1)
+        return {"images": images, "seen": torch.where(self.covered(views["hidden"]), fill, images)}
+
     def forward(self, views: Views) -> StepOutput:
         """Predict the hidden patches, and compare them with what was there."""
         predicted = self.predict(views)

@@ -20,6 +20,7 @@ from pydantic import (
 
 from sslkit.config.base import ConfigPath, PluginConfig
 from sslkit.config.card import CardConfig
+from sslkit.config.report import ReportConfig
 from sslkit.printable import shown
 
 Arm = Literal["pretrained", "scratch", "frozen", "knn", "imagenet"]
@@ -253,6 +254,7 @@ class RunConfig(PluginConfig):
     finetuning: FinetuningConfig = FinetuningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     compute: ComputeConfig = ComputeConfig()
+    report: ReportConfig = ReportConfig()
     card: CardConfig = CardConfig()
     _root: Path = PrivateAttr(default_factory=Path.cwd)
 

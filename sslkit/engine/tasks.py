@@ -21,11 +21,18 @@ def make_views(task: PretextTask[Any], images: torch.Tensor, generator: torch.Ge
     """
     with blame(task.provenance, "make_views()"):
         views = task.make_views(images, generator)
-    wrong = next(_wrong_views(views, len(images)), None)
-    if wrong is not None:
-        wanted = f"tensors by name, each with a whole number of rows for each of the {len(images)} images"
-        raise refuse(task.provenance, "make_views()", wrong, wanted)
-    return views
+    return _checked(views, task, "make_views()", len(images))
+
+
+def show_views(task: PretextTask[Any], views: Views, num_images: int) -> Views:
+    """Return a task's views of so many images as they are to be looked at.
+
+    Raises:
+        PluginError: if the task fails, or returns something else than tensors with a whole number of rows an image.
+    """
+    with blame(task.provenance, "show_views()"):
+        shown = task.show_views(views)
+    return _checked(shown, task, "show_views()", num_images)
 
 
 def views_an_image(views: Views, num_images: int) -> float:
@@ -68,6 +75,14 @@ def take_step(task: PretextTask[Any], views: Views) -> StepOutput:
                 task.provenance, "forward()", f"the metric {name!r} as {in_words(value)}", "0-d tensors by name"
             )
     return output
+
+
+def _checked(views: Views, task: PretextTask[Any], call: str, num_images: int) -> Views:
+    wrong = next(_wrong_views(views, num_images), None)
+    if wrong is not None:
+        wanted = f"tensors by name, each with a whole number of rows for each of the {num_images} images"
+        raise refuse(task.provenance, call, wrong, wanted)
+    return views
 
 
 def _wrong_views(views: object, num_images: int) -> Iterator[str]:

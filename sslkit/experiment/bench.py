@@ -206,7 +206,7 @@ def job_seconds(study: Study, compute: Compute, jobs: Iterable[Job]) -> dict[str
 
 
 def _kept_path(study: Study, compute: Compute) -> Path:
-    tables = {key: value for key, value in study.resolved().items() if key not in ("name", "seed", "card")}
+    tables = {key: value for key, value in study.resolved().items() if key not in ("name", "seed", "card", "report")}
     root = study.config.images.cache or default_cache_root()
     fields = list(Bench.__annotations__)
     return root / "bench" / f"{digest([tables, fields, versions(), hardware(compute)])}.json"

@@ -20,34 +20,21 @@ from torch import nn
 
 from sslkit.blame import blame
 from sslkit.checksums import flaws, seal
-from sslkit.engine.networks import (
-    Encoder,
-    build_network,
-    call_with_seed,
-    encode_rows,
-    load_batch,
-    to_compute,
-)
+from sslkit.engine.networks import Encoder, encode_rows, to_compute
 from sslkit.engine.optimisation import make_optimizer
-from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
-from sslkit.engine.tasks import make_views, take_step, views_an_image
+from sslkit.engine.tasks import take_step, views_an_image
 from sslkit.engine.trainer import Schedule, check_update, train
 from sslkit.engine.weights import load_state
 from sslkit.experiment.checkpoint import read_checkpoint, write_checkpoint
 from sslkit.experiment.collapse_watch import CollapseWatch
 from sslkit.experiment.epoch_log import metrics_of
 from sslkit.experiment.memory import peak_memory
-from sslkit.experiment.recipe import Configured, Recipe, digest, task_context
+from sslkit.experiment.recipe import Configured, Recipe, digest
 from sslkit.experiment.representation_probe import MAX_PROBE_IMAGES, evenly_drawn, probe_representation
+from sslkit.experiment.view_stream import ViewStream
 from sslkit.files import make_folder, write_atomically, write_json, write_json_lines
 from sslkit.interfaces import PretextTask, Reporter
 from sslkit.types import StepOutput, Views
-
-VIEW_CHUNK = 8
-"""Images that ``make_views`` is called on at a time: a constant of the seeding, not of speed."""
-
-_MAX_FIT_IMAGES = 2000
-"""Images that a task's ``fit`` is given at most, evenly drawn: memory does not grow with the data set."""
 
 _FILES = ("backbone.safetensors", "config.json", "metrics.jsonl")
 """What a finished pretraining vouches for."""
@@ -94,6 +81,11 @@ class PretrainingJob:
         return f"pretraining/{self.task.info.name}/{self.folder.name}"
 
     @property
+    def views(self) -> ViewStream:
+        """What the task is shown, update by update."""
+        return ViewStream(self.recipe, self.task, self.fold, self.rows)
+
+    @property
     def folder(self) -> Path:
         """Where its files are."""
         return self.recipe.directory.pretraining(self.task.info.name, self.fold)
@@ -135,16 +127,16 @@ class _Pretraining:
     def __init__(self, job: PretrainingJob, report: Reporter) -> None:
         self.job, self.report, self.recipe = job, report, job.recipe
         settings = self.recipe.pretraining
-        self.images = self.recipe.cache.open()
-        self.batch_size = min(settings.batch_size, len(job.rows))
-        self.updates_per_epoch = len(job.rows) // self.batch_size
+        self.stream = job.views
+        self.images = self.stream.images
+        self.batch_size, self.updates_per_epoch = self.stream.batch_size, self.stream.updates_per_epoch
         self.schedule = Schedule(
-            settings.epochs * self.updates_per_epoch,
+            self.stream.num_updates,
             settings.learning_rate,
             settings.warmup,
             "pretraining.learning_rate",
         )
-        self.seed = (self.recipe.seed, "pretraining", -1 if job.fold is None else job.fold)
+        self.seed = self.stream.seed
         self.task = self._make_task()
         self.optimizer = make_optimizer([self.task], settings.learning_rate, settings.weight_decay)
         self.scaler = self.recipe.compute.make_scaler()
@@ -173,20 +165,9 @@ class _Pretraining:
         seal(self.job.folder, _FILES)
 
     def _make_task(self) -> PretextTask[Any]:
-        recipe = self.recipe
-        backbone = recipe.backbone.make()
-        context = task_context(backbone, recipe.preprocessing)
-
-        def make() -> PretextTask[Any]:
-            task = self.job.task.make_task(build_network(backbone), context)
-            if type(task).fit is not PretextTask.fit:
-                with blame(task.provenance, "fit()"):
-                    task.fit(load_batch(self.images, evenly_drawn(self.job.rows, _MAX_FIT_IMAGES)))
-            return task
-
-        task: PretextTask[Any] = call_with_seed(derive_seed(*self.seed, "initial"), make)
-        to_compute(task, recipe.compute)
-        if recipe.compute.compile:
+        task = self.stream.make_task()
+        to_compute(task, self.recipe.compute)
+        if self.recipe.compute.compile:
             task.compile()
         return task
 
@@ -200,22 +181,8 @@ class _Pretraining:
             return take_step(self.task, views)
 
     def _views(self, update: int) -> Views:
-        epoch, position = divmod(update, self.updates_per_epoch)
-        start = epoch * len(self.job.rows) + position * self.batch_size  # what is left of an epoch is dropped
-        rows = shuffled_rows(self.job.rows, start, self.batch_size, *self.seed, "order")
-        images = load_batch(self.images, rows)
-        chunks_per_batch = -(-self.batch_size // VIEW_CHUNK)
-        chunks = [
-            make_views(
-                self.task,
-                images[start : start + VIEW_CHUNK],
-                make_generator(*self.seed, "views", epoch, position * chunks_per_batch + number),
-            )
-            for number, start in enumerate(range(0, len(images), VIEW_CHUNK))
-        ]
-        with blame(self.task.provenance, "make_views(), whose views of one batch do not fit together"):
-            views = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
-        self.views_an_image = views_an_image(views, len(images))
+        views = self.stream.views(self.task, update)
+        self.views_an_image = views_an_image(views, self.batch_size)
         return {name: self.recipe.compute.send(view) for name, view in views.items()}
 
     def _after_update(self, update: int, output: StepOutput) -> None:

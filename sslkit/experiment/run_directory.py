@@ -22,7 +22,7 @@ CELL_ID = re.compile(r"[0-9a-f]{16}")
 """What a cell is called: the only names of folders that are taken from a table."""
 
 EXTENSIBLE = (
-    *("name", "observers", "card", "compute", "images.cache", "images.on_unreadable"),
+    *("name", "observers", "card", "report", "compute", "images.cache", "images.on_unreadable"),
     *("evaluation.largest_group", "evaluation.label_fractions", "evaluation.arms", "evaluation.repetitions"),
 )
 """Keys that may differ from those of a run that is gone on with: they add cells, or change no result."""
@@ -78,6 +78,11 @@ class RunDirectory:
     def summary(self) -> Path:
         """One row a pretext task, arm and share of labels."""
         return self.root / "summary.csv"
+
+    @property
+    def pictures(self) -> Path:
+        """The folder of images for the report."""
+        return self.root / "pictures"
 
     def require(self) -> None:
         """Refuse to write into a directory that was taken away or replaced: it is another run's, or nobody's.

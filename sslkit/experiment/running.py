@@ -22,6 +22,7 @@ from sslkit.experiment.cross_fitting import cross_fit
 from sslkit.experiment.environment import num_decoders, num_workers, process_context
 from sslkit.experiment.epoch_log import read_epochs
 from sslkit.experiment.observation import Hooks, JobRelay, PlannedJobs, RunObserver, Silent, describe_job
+from sslkit.experiment.pictures import make_pictures
 from sslkit.experiment.plan import draw_splits, make_manifest
 from sslkit.experiment.preparation import Prepared, describe, prepare
 from sslkit.experiment.pretraining import PretrainingJob
@@ -86,6 +87,7 @@ def _execute(study: Study, directory: RunDirectory, registry: Registry, observer
     cross_fit(study, prepared.jobs.cells)
     rows = read_results(prepared.jobs.cells)
     summary = write_results(directory, rows, study.make_head().num_classes)
+    make_pictures(study, directory, prepared.jobs, relay.warn)
     sessions.append(
         {
             "started": _iso(clock.started),

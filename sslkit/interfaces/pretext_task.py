@@ -114,6 +114,21 @@ class PretextTask(nn.Module, Plugin[ConfigT], ABC):
         """
         return None
 
+    def show_views(self, views: Views) -> Views:
+        """Return views as they are to be looked at in the report. Optional.
+
+        For what the network sees and the tensors do not show: an image behind its mask, colours that are not RGB.
+
+        Args:
+            views: what ``make_views`` returned; not to be changed in place.
+
+        Returns:
+            Named tensors, each with as many rows an image, in the order of the images. Pictures are uint8 (R, 3, H, W)
+            or (R, 1, H, W), or maps (R, H, H) with values in 0..1; whole numbers (R,) are shown as labels, and what is
+            neither is passed over. By default the views themselves.
+        """
+        return views
+
     @abstractmethod
     def forward(self, views: Views) -> StepOutput:
         """Compute the loss of one batch of views."""

@@ -20,6 +20,7 @@ from sslkit.report.markup import NOTHING, Markup, element, join
 from sslkit.report.page import page
 from sslkit.report.sections.audit import audit_section
 from sslkit.report.sections.opening import MOST_STATEMENTS, facts, headline, opening, title
+from sslkit.report.sections.pictures import mistakes_section, views_section
 from sslkit.report.sections.pretraining import collapse_banner, kept_epochs, spread_note
 from sslkit.report.sections.provenance import data_section, provenance_section
 from sslkit.report.sections.representation import representation_section
@@ -71,8 +72,10 @@ def _page(run: Run) -> tuple[str, list[Drawing]]:
         ("measured", "What was measured", _measured(run, drawings)),
         ("convergence", "Convergence", _convergence(run, drawings)),
         ("pretraining", "Pretraining", _pretraining(run, drawings)),
+        ("views", "What the pretext task sees", views_section(run)),
         ("representation", "Representation", representation_section(run, drawings)),
         ("confusion", "Confusion", _confusion(run, drawings)),
+        ("mistakes", "Worst mistakes", mistakes_section(run)),
         ("grades", "Grades", _grades(run)),
         ("reliability", "Reliability", _reliability(run, drawings)),
         ("data", "Data", data_section(run)),

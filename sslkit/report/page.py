@@ -5,8 +5,9 @@ from __future__ import annotations
 from sslkit.report.markup import Markup, element, join
 from sslkit.report.theme import STYLE_SHEET
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""Content security policy: the page loads nothing and runs nothing, whatever a class or a file is called."""
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""Content security policy: the page loads nothing and runs nothing, whatever a class or a file is called; pictures
+stand in the page itself."""
 
 
 def page(title: str, header: Markup, main: Markup, footer: str | Markup) -> str:

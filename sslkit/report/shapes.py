@@ -24,16 +24,18 @@ _MOST_MISTAKES, _LONGEST_MISTAKE = 5, 300
 Scalar = str | bool | int | Real | None
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
+    """What is relied on in a file: strict types; other keys may hold anything."""
+
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, protected_namespaces=())
 
 
-class _Git(_Shape):
+class _Git(Shape):
     commit: str
     changed: bool
 
 
-class _Plugin(_Shape):
+class _Plugin(Shape):
     kind: str
     name: str
     distribution: str
@@ -41,12 +43,12 @@ class _Plugin(_Shape):
     part_of: str | None = None
 
 
-class _Unreadable(_Shape):
+class _Unreadable(Shape):
     id: str
     reason: str
 
 
-class _Failure(_Shape):
+class _Failure(Shape):
     job: str
     reason: str
     pretext: str = ""
@@ -60,12 +62,12 @@ class _Failure(_Shape):
         return self
 
 
-class _Conclusion(_Shape):
+class _Conclusion(Shape):
     pretext: str = ""
     sentence: str
 
 
-class _Data(_Shape):
+class _Data(Shape):
     images: Count | None = None
     labelled: Count | None = None
     groups: Count | None = None
@@ -75,7 +77,7 @@ class _Data(_Shape):
     splits_hash: str | None = None
 
 
-class RunFile(_Shape):
+class RunFile(Shape):
     """run.json."""
 
     name: str | None = None
@@ -107,13 +109,13 @@ class RunFile(_Shape):
         return value
 
 
-class _Spread(_Shape):
+class _Spread(Shape):
     min: Real
     median: Real
     max: Real
 
 
-class _Images(_Shape):
+class _Images(Shape):
     formats: dict[str, Count]
     modes: dict[str, Count]
     bit_depths: dict[str, Count]
@@ -127,12 +129,12 @@ class _Images(_Shape):
     unlisted_count: Count
 
 
-class _Conflict(_Shape):
+class _Conflict(Shape):
     images: list[str]
     grades: list[int]
 
 
-class _Duplicates(_Shape):
+class _Duplicates(Shape):
     identical: list[Any]
     near: list[Any]
     compared: Count
@@ -140,14 +142,14 @@ class _Duplicates(_Shape):
     conflicts: list[_Conflict]
 
 
-class _Groups(_Shape):
+class _Groups(Shape):
     given: Count
     joined: Count
     largest: Count
     with_several_grades: Count
 
 
-class _Probe(_Shape):
+class _Probe(Shape):
     region: str
     accuracy: Real
     low: Real
@@ -156,12 +158,12 @@ class _Probe(_Shape):
     leak: bool
 
 
-class _LabelProbe(_Shape):
+class _LabelProbe(Shape):
     qwk: Real | None
     auroc: Real | None
 
 
-class AuditFile(_Shape):
+class AuditFile(Shape):
     """audit.json."""
 
     images: _Images | None = None
@@ -171,42 +173,47 @@ class AuditFile(_Shape):
     label_probe: _LabelProbe | None
 
 
-class _ImagesTable(_Shape):
+class _ImagesTable(Shape):
     size: Count
     crop: str
     on_unreadable: str = "stop"
 
 
-class _FinetuningTable(_Shape):
+class _FinetuningTable(Shape):
     updates: Count
     head_updates: Count
     batch_size: Count
     learning_rate: Real
 
 
-class _EvaluationTable(_Shape):
+class _EvaluationTable(Shape):
     folds: Count
     arms: list[str] = []
 
 
-class _HeadTable(_Shape):
+class _HeadTable(Shape):
     name: str
 
 
-class ConfigFile(_Shape):
+class _ReportTable(Shape):
+    pictures: bool = True
+
+
+class ConfigFile(Shape):
     """config.toml."""
 
     images: _ImagesTable | None = None
     finetuning: _FinetuningTable | None = None
     evaluation: _EvaluationTable | None = None
     head: _HeadTable | None = None
+    report: _ReportTable = _ReportTable()
 
 
-class _Pretraining(_Shape):
+class _Pretraining(Shape):
     epoch: Count | None = None
 
 
-class WeightsFile(_Shape):
+class WeightsFile(Shape):
     """The config.json beside a pretraining's weights."""
 
     sslkit: _Pretraining = _Pretraining()

@@ -113,6 +113,25 @@ code { font: 0.9em ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow
 .pairs td { white-space: normal; overflow-wrap: anywhere; text-align: left; }
 .pairs th[scope="row"] { width: 14rem; white-space: normal; }
 ul.plain { margin: 0; padding-left: 1.2em; }
+.sheet { margin: 16px 0 28px; }
+.sheet details { border: 0; border-top: 1px solid var(--rule); border-radius: 0; margin: 0; background: none; }
+.sheet summary { padding: 12px 0; } .sheet details > .note { margin: 0 0 14px; }
+.strip { display: grid; grid-template-columns: 9rem minmax(0, 1fr); gap: 6px 20px; margin: 0 0 14px; }
+.strip figcaption { font-weight: 500; padding-top: 2px; margin: 0; }
+.strip figcaption span { display: block; color: var(--muted); font-size: 0.92em; font-weight: 400; }
+.strip ul, .mistakes { list-style: none; margin: 0; padding: 0; display: grid; gap: 10px 12px; }
+.strip ul { grid-template-columns: repeat(var(--columns), minmax(0, var(--side))); }
+.strip li { min-width: 0; font-size: 0.82rem; color: var(--muted); overflow-wrap: anywhere; }
+.sheet img, .mistakes img {
+  display: block; width: 100%; height: auto; border-radius: 4px; background: var(--raised); margin-bottom: 3px;
+}
+img.pixels { image-rendering: pixelated; }
+.mistakes {
+  grid-template-columns: repeat(auto-fill, minmax(min(144px, calc(50% - 6px)), 1fr)); gap: 22px 16px; margin: 20px 0;
+}
+.mistakes li { min-width: 0; max-width: 200px; font-size: 0.86rem; line-height: 1.4; overflow-wrap: anywhere; }
+.mistakes strong { display: block; font-weight: 600; margin-top: 5px; }
+.mistakes span { display: block; color: var(--muted); }
 footer { color: var(--muted); font-size: 0.88rem; padding-block: 40px 56px; }
 @media (max-width: 640px) {
   main, header, footer { padding-left: 16px; padding-right: 16px; } header { padding-top: 28px; }
@@ -122,6 +141,8 @@ footer { color: var(--muted); font-size: 0.88rem; padding-block: 40px 56px; }
   tbody th[scope="row"] { white-space: normal; position: sticky; left: 0; background: var(--ground); }
   .statement { font-size: 1.05rem; } .pairs th[scope="row"] { width: 8rem; }
   .facts { grid-template-columns: repeat(auto-fit, minmax(110px, 1fr)); }
+  .strip { grid-template-columns: minmax(0, 1fr); } .strip figcaption span { display: inline; }
+  .strip ul { grid-template-columns: repeat(min(4, var(--columns)), minmax(0, 1fr)); gap: 8px; }
 }
 @media print {
   @page { margin: 16mm; }
@@ -133,6 +154,7 @@ footer { color: var(--muted); font-size: 0.88rem; padding-block: 40px 56px; }
   figure, tr, .banner { break-inside: avoid; } h2, h3 { break-after: avoid; }
   .panels { grid-template-columns: repeat(3, 1fr); gap: 12px 18px; }
   .banner, td.bar span { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  .strip, .mistakes li { break-inside: avoid; } .mistakes { grid-template-columns: repeat(5, minmax(0, 1fr)); }
   pre { white-space: pre-wrap; }
 }
 """

@@ -257,7 +257,7 @@ def test_paths_in_place_of_texts() -> None:
 
 KEYS = (
     "backbone, card, compute, dataset, evaluation, finetuning, head, images, name, observers, pretext, pretraining, "
-    "seed"
+    "report, seed"
 )
 
 

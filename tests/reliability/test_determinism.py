@@ -15,7 +15,7 @@ from sslkit import Job
 from sslkit.experiment.running import RunResult
 
 SAME = (
-    *("results.csv", "summary.csv", "splits.json", "audit.json", "cells/*/*"),
+    *("results.csv", "summary.csv", "splits.json", "audit.json", "cells/*/*", "pictures/*"),
     *("pretraining/*/*/backbone.safetensors", "pretraining/*/*/config.json", "pretraining/*/*/features.npy"),
 )
 """All that holds no times."""

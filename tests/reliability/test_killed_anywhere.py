@@ -27,7 +27,7 @@ POINTS = [
 """Stage, how many times it has been passed, and seconds until the kill."""
 
 COMPARED = (
-    *("results.csv", "summary.csv", "splits.json", "audit.json", "cells/*/*"),
+    *("results.csv", "summary.csv", "splits.json", "audit.json", "cells/*/*", "pictures/*"),
     *("pretraining/*/*/backbone.safetensors", "pretraining/*/*/config.json", "pretraining/*/*/features.npy"),
 )
 

@@ -22,7 +22,7 @@ from sslkit.experiment.observation import Silent
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.interfaces import Job
 
-KEPT = ("results.csv", "summary.csv", "splits.json", "audit.json", "cells/*/*", "pretraining/*/*/[!lm]*")
+KEPT = ("results.csv", "summary.csv", "splits.json", "audit.json", "cells/*/*", "pictures/*", "pretraining/*/*/[!lm]*")
 """What does not depend on times: neither last.ckpt nor metrics.jsonl of a pretraining."""
 
 

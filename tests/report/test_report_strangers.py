@@ -132,7 +132,7 @@ def _write(make_run: MakeRun, root: Path, names: list[str], **options: Any) -> P
 def test_a_page_may_load_and_run_nothing(small_report: Path) -> None:
     for name in ("index.html", "model_card.html", "checklist.html"):
         page = Page(small_report.with_name(name))
-        assert page.policies == ["default-src 'none'; style-src 'unsafe-inline'"]
+        assert page.policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
         assert page.source.index("Content-Security-Policy") < page.source.index("<style")
 
 

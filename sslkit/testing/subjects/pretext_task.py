@@ -11,8 +11,8 @@ import torch
 from sslkit.data.cropping import circular_mask
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.tasks import make_views, take_step
-from sslkit.experiment.pretraining import VIEW_CHUNK
 from sslkit.experiment.study import find_parts
+from sslkit.experiment.view_stream import VIEW_CHUNK
 from sslkit.interfaces import Backbone, PretextTask
 from sslkit.registry import build_registry
 from sslkit.testing.generators import every_generator_seeded
