@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sslkit.report.comparison import SCRATCH
 from sslkit.report.tables import Line
 
+GROUND = "#ffffff"
 INK = "#1b1f24"
 MUTED = "#59636e"
 GRID = "#dde1e6"
@@ -21,6 +22,7 @@ _MARKERS = ("o", "^", "D", "v", "P", "X")
 _DASHES = ("solid", (0, (6, 2)), (0, (1, 1.5)))
 
 VARIABLES = {
+    GROUND: "var(--ground)",
     INK: "currentColor",
     MUTED: "var(--muted)",
     GRID: "var(--grid)",
