@@ -1,5 +1,6 @@
-"""The report of a run: its tables and figures in one HTML file, made from the run directory alone."""
+"""The report of a run, and of several side by side: tables and figures in one HTML file, from run directories alone."""
 
 from sslkit.report.html import write_report
+from sslkit.report.side_by_side import compare_runs
 
-__all__ = ["write_report"]
+__all__ = ["compare_runs", "write_report"]

@@ -15,12 +15,11 @@ from sslkit.report.page import GENERATOR
 INDEX = "index.html"
 
 
-def make_report_folder(folder: Path) -> None:
-    """Make a folder of the user's choice; one that holds anything but an earlier report is refused.
+def check_report_folder(folder: Path) -> None:
+    """Refuse a folder of the user's choice that holds anything but an earlier report.
 
     Raises:
         sslkit.errors.UsageError: if it is no folder, or holds what is not ours to replace.
-        sslkit.errors.StorageError: if it cannot be made.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"cannot write the report to {folder}: it is no folder; give --output a new one")
@@ -29,14 +28,15 @@ def make_report_folder(folder: Path) -> None:
             f"cannot write the report to {folder}: it holds other files and no earlier report; "
             "give --output a new folder, or an empty one"
         )
-    make_folder(folder)
 
 
 def write_drawings(folder: Path, drawings: Sequence[Drawing]) -> None:
-    """Write figures as SVG and PNG, and remove those of an earlier report that are drawn no more.
+    """Write figures as SVG and PNG into a folder, and remove those of an earlier report that are drawn no more.
 
-    A PNG is removed only beside its SVG: one that stands alone is somebody else's.
+    The folder is made where it is missing. A PNG is removed only beside its SVG: one that stands alone is somebody
+    else's.
     """
+    make_folder(folder)
     for drawing in drawings:
         write_text(folder / f"{drawing.name}.svg", drawing.standalone)
         if drawing.png:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sslkit.files import make_folder, write_text
+from sslkit.files import write_text
 from sslkit.report.cards import write_cards
 from sslkit.report.figures import Drawing
-from sslkit.report.folder import INDEX, make_report_folder, write_drawings
+from sslkit.report.folder import INDEX, check_report_folder, write_drawings
 from sslkit.report.markup import element, join
 from sslkit.report.page import page
 from sslkit.report.sections.audit import audit_section
@@ -37,13 +37,10 @@ def write_report(run_directory: Path, output: Path | None = None) -> Path:
         sslkit.errors.UsageError: if ``output`` holds anything but an earlier report.
     """
     run = read_run(run_directory)
+    if output is not None:
+        check_report_folder(output)
+    folder = output or run_directory / "report"
     text, drawings = _page(run)
-    if output is None:
-        folder = run_directory / "report"
-        make_folder(folder)
-    else:
-        folder = output
-        make_report_folder(folder)
     write_drawings(folder, drawings)
     index = folder / INDEX
     write_text(index, text)

@@ -37,7 +37,7 @@ def page(title: str, header: Markup, main: Markup, footer: str | Markup, links: 
     )
     navigation = element("nav", element("ul", links), aria_label="Sections") if links else NOTHING
     body = [
-        element("a", "Skip to the results", href="#main", class_="skip"),
+        element("a", "Skip to the content", href="#main", class_="skip"),
         element("header", header),
         navigation,
         element("main", main, id_="main", tabindex="-1"),

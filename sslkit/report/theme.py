@@ -31,8 +31,8 @@ body {
 main, header, footer, .with-links nav { max-width: 1080px; margin: 0 auto; padding: 0 24px; }
 header { padding-top: 40px; }
 main:focus { outline: none; }
-.skip { position: absolute; left: -999px; top: 0; padding: 8px 16px; background: var(--ground); z-index: 3; }
-.skip:focus { left: 8px; top: 8px; }
+.skip { position: absolute; left: 8px; top: -80px; padding: 8px 16px; background: var(--ground); z-index: 3; }
+.skip:focus { top: 8px; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 h1, h2, h3 { line-height: 1.25; text-wrap: balance; overflow-wrap: anywhere; }
 h1 { font-size: clamp(1.75rem, 5vw, 2.4rem); font-weight: 680; letter-spacing: -0.02em; margin: 0 0 8px; }
@@ -49,6 +49,8 @@ a:focus-visible, summary:focus-visible, .scroll:focus-visible {
 .statement { font-size: 1.05rem; line-height: 1.55; }
 .verdicts { border-left: 4px solid var(--accent); padding: 2px 0 2px 16px; margin: 20px 0 12px; }
 .verdicts p { font-size: 1.25rem; line-height: 1.4; font-weight: 620; max-width: 52rem; margin: 0; }
+.whose { color: var(--muted); font-weight: 450; }
+th.key { min-width: 9rem; } td.wrap { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
 .verdicts p + p { margin-top: 10px; }
 .outcomes { margin: -4px 0 16px; padding-left: 1.2em; max-width: 46rem; }
 nav { font-size: 0.92rem; }

@@ -18,7 +18,7 @@ GRID = "#dde1e6"
 BASELINE = "#6e7781"
 HEAT = "#0071b2"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-_MARKERS = ("o", "^", "D", "v", "P", "X")
+MARKERS = ("o", "^", "D", "v", "P", "X")
 _DASHES = ("solid", (0, (6, 2)), (0, (1, 1.5)))
 
 VARIABLES = {
@@ -47,5 +47,5 @@ def line_styles(lines: Sequence[Line]) -> dict[Line, LineStyle]:
     styles = {SCRATCH: LineStyle(BASELINE, "s", (0, (4, 2)))}
     for index, line in enumerate(line for line in lines if line != SCRATCH):
         turn, place = divmod(index, len(SERIES))
-        styles[line] = LineStyle(SERIES[place], _MARKERS[place], _DASHES[turn % len(_DASHES)])
+        styles[line] = LineStyle(SERIES[place], MARKERS[place], _DASHES[turn % len(_DASHES)])
     return {line: styles[line] for line in lines}

@@ -35,7 +35,7 @@ def group(name: object, width: int) -> Markup:
     return element("tr", element("th", name, scope="rowgroup", colspan=width))
 
 
-def row(name: str, values: Sequence[object], class_: str | None = None) -> Markup:
+def row(name: object, values: Sequence[object], class_: str | None = None) -> Markup:
     """Return a row of values behind its name."""
     return element("tr", element("th", name, scope="row"), *(element("td", value) for value in values), class_=class_)
 
