@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from sslkit.printable import abbreviate, listed, printable, shown
     from sslkit.processes import follow_parent, stops_held
     from sslkit.registry import build_registry
-    from sslkit.report import write_report
+    from sslkit.report import compare_runs, write_report
     from sslkit.types import Prediction, Record, StepOutput, TaskContext, TaskPart, Views
 
 __version__ = "0.1.0"
@@ -113,7 +113,7 @@ _HOMES = {
     "sslkit.printable": ("abbreviate", "listed", "printable", "shown"),
     "sslkit.processes": ("follow_parent", "stops_held"),
     "sslkit.registry": ("build_registry",),
-    "sslkit.report": ("write_report",),
+    "sslkit.report": ("compare_runs", "write_report"),
     "sslkit.types": ("Prediction", "Record", "StepOutput", "TaskContext", "TaskPart", "Views"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -165,6 +165,7 @@ __all__ = [
     "augmented_views",
     "bench",
     "build_registry",
+    "compare_runs",
     "cut_squares",
     "doctor",
     "embed",

@@ -12,6 +12,9 @@ from sslkit.report.tables import Cell, Line, Run
 SCRATCH = Line("", "scratch")
 """The line that the others are compared with."""
 
+LEAST_FOLDS = 3
+"""Folds that an interval of a mean score is drawn from, at least."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -40,21 +43,38 @@ class Spread:
     high: float | None
 
 
-def paired_difference(run: Run, line: Line, fraction: float, baseline: Line = SCRATCH) -> Difference:
-    """Return how far a line's primary metric lies above the baseline's, pair by pair.
+def paired_difference(
+    run: Run, line: Line, fraction: float, baseline: Line = SCRATCH, metric: str | None = None
+) -> Difference:
+    """Return how far a line's metric, by default the primary one, lies above the baseline's, pair by pair.
 
     Repetitions are averaged within a fold first, then folds, so that a fold with more repetitions weighs no more.
     """
-    partners = {(c.fold, c.repetition): c.scores[run.metric] for c in select(run, baseline, fraction)}
-    differences = defaultdict(list)
+    pairs, unpaired = _pairs(run, line, fraction, baseline, metric or run.metric)
+    differences = {fold: fmean(ours - theirs for ours, theirs in values) for fold, values in pairs.items()}
+    return Difference(differences, unpaired)
+
+
+def fold_means(run: Run, line: Line, fraction: float, metric: str) -> dict[int, tuple[float, float]]:
+    """Return a line's mean metric and training from scratch's by fold, of the repetitions in which both have one."""
+    pairs, _ = _pairs(run, line, fraction, SCRATCH, metric)
+    return {fold: (fmean(p[0] for p in values), fmean(p[1] for p in values)) for fold, values in pairs.items()}
+
+
+def _pairs(
+    run: Run, line: Line, fraction: float, baseline: Line, metric: str
+) -> tuple[dict[int, list[tuple[float, float]]], int]:
+    """Return a line's scores and its partners' by fold, and how many of its cells have no pair."""
+    partners = {(c.fold, c.repetition): c.scores.get(metric) for c in select(run, baseline, fraction)}
+    pairs: dict[int, list[tuple[float, float]]] = defaultdict(list)
     unpaired = 0
     for cell in select(run, line, fraction):
-        score, partner = cell.scores[run.metric], partners.get((cell.fold, cell.repetition))
+        score, partner = cell.scores.get(metric), partners.get((cell.fold, cell.repetition))
         if score is None or partner is None:
             unpaired += 1
         else:
-            differences[cell.fold].append(score - partner)
-    return Difference({fold: fmean(values) for fold, values in sorted(differences.items())}, unpaired)
+            pairs[cell.fold].append((score, partner))
+    return dict(sorted(pairs.items())), unpaired
 
 
 def select(run: Run, line: Line, fraction: float) -> list[Cell]:
@@ -81,6 +101,25 @@ def spread(run: Run, line: Line, fraction: float) -> Spread:
         return Spread(None, None, None)
     scores = [score for values in by_fold.values() for score in values]
     return Spread(min(scores), fmean(fmean(values) for values in by_fold.values()), max(scores))
+
+
+def mean_interval(run: Run, line: Line, fraction: float, metric: str) -> tuple[float, float] | None:
+    """Return the 95 % interval of a line's mean metric over folds, by the corrected resampled t.
+
+    It is [corrected_t][sslkit.statistics.corrected_t] of the scores themselves, in place of differences. None where
+    fewer than three folds have a score (two would give intervals wider than the scale), or all folds scored alike.
+    """
+    from sslkit.statistics import corrected_t
+
+    by_fold = defaultdict(list)
+    for cell in select(run, line, fraction):
+        score = cell.scores.get(metric)
+        if score is not None:
+            by_fold[cell.fold].append(score)
+    if len(by_fold) < LEAST_FOLDS:
+        return None
+    test = corrected_t([fmean(scores) for scores in by_fold.values()])
+    return None if test.low is None or test.high is None else (test.low, test.high)
 
 
 def mean_curve(curves: Iterable[Sequence[Mapping[str, float]]], step: str, metric: str) -> dict[float, float]:

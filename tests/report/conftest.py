@@ -139,6 +139,12 @@ def write_run(
     return root
 
 
+@pytest.fixture(scope="session")
+def write_a_run() -> Callable[..., Path]:
+    """Return the function that writes a run directory into a folder."""
+    return write_run
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a run directory and returns its path."""

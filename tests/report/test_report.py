@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 import shutil
@@ -79,6 +80,18 @@ def scores(page: Page, label: str) -> dict[str, list[str]]:
     return body
 
 
+def by_share(page: Page, column: str, label: str) -> dict[str, str]:
+    """Return what a column of a table with a row a share says of one line, by share."""
+    place = next(k for k, row in enumerate(page.rows) if column in row)
+    rows = page.rows[page.rows.index([label], place) + 1 :]
+    found: dict[str, str] = {}
+    for row in rows:
+        if not row[0].endswith(" %") or row[0] in found:
+            break
+        found[row[0]] = row[page.rows[place].index(column)]
+    return found
+
+
 def table(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -87,9 +100,11 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_returns_index_html_and_leaves_no_temporary_file(small_report: Path) -> None:
     assert small_report.parts[-3:] == ("run", "report", "index.html")
     names = {path.name for path in small_report.parent.iterdir()}
-    assert {name for name in names if not name.endswith(".svg")} == {"index.html", *CARDS}
+    assert {name for name in names if not name.endswith((".svg", ".png"))} == {"index.html", *CARDS}
     assert {
         "qwk-by-labels.svg",
+        "qwk-by-labels.png",
+        "recall-by-grade.png",
         "convergence-5.svg",
         "pretraining-rotation-loss.svg",
         "confusion-scratch-100.svg",
@@ -106,10 +121,10 @@ def test_table_holds_the_numbers_of_summary_csv(make_run: MakeRun) -> None:
         assert len(mine) == 5
         for name in ("min", "mean", "max"):
             assert body[name] == [f"{float(row[f'qwk_{name}']):.3f}" for row in mine]
-        assert body["cells"] == [row["n"] for row in mine]
-    assert scores(page, "scratch")["of them undefined"] == ["0", "1", "0", "0", "0"]
-    assert "of them undefined" not in scores(page, "rotation, pretrained")
-    assert scores(page, "rotation, pretrained")["cells without a pair"] == ["0", "1", "0", "0", "0"]
+        assert list(by_share(page, "cells", label).values()) == [row["n"] for row in mine]
+    assert list(by_share(page, "undefined", "scratch").values()) == ["0", "1", "0", "0", "0"]
+    assert list(by_share(page, "undefined", "rotation, pretrained").values()) == ["0"] * 5
+    assert list(by_share(page, "without a pair", "rotation, pretrained").values()) == ["0", "1", "0", "0", "0"]
 
 
 def test_recall_and_referable_tables_hold_the_means_of_summary_csv(small_report: Path) -> None:
@@ -140,9 +155,12 @@ def test_paired_difference_of_table_and_headline_equals_a_naive_loop(make_run: M
             folds.append(sum(differences) / 2)
         expected.append(f"{sum(folds) / 3:+.3f}".replace("-", "\N{MINUS SIGN}"))
     page = Page(write_report(run))
-    assert scores(page, "rotation, pretrained")["mean paired difference"] == expected
+    assert list(by_share(page, "difference", "rotation, pretrained").values()) == expected
     assert re.findall(r"a mean paired difference of (\S+) over 3 folds", page.text) == expected
-    assert "mean paired difference" not in scores(page, "scratch")
+    differences = html.unescape(write_report(run).read_text()).partition("Paired differences to training from scratch")[
+        2
+    ]
+    assert ">scratch</th>" not in differences.partition("</table>")[0]
 
 
 def test_headline_claims_nothing(small_report: Path) -> None:
@@ -196,7 +214,7 @@ def test_page_is_self_contained_and_its_ids_are_unique(small_report: Path) -> No
 
 def test_figures_are_svg_that_stands_alone(small_report: Path) -> None:
     figures = sorted(small_report.parent.glob("*.svg"))
-    assert len(figures) == 1 + 2 + 2 + 4 + 2
+    assert len(figures) == 2 + 2 + 2 + 4 + 1 + 2
     for figure in figures:
         root = ElementTree.parse(figure).getroot()
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -209,7 +227,7 @@ def test_figures_are_svg_that_stands_alone(small_report: Path) -> None:
 def test_inline_figures_leave_their_colours_to_the_theme(small_report: Path) -> None:
     source = small_report.read_text(encoding="utf-8")
     figures = re.findall(r"<svg.*?</svg>", source, flags=re.DOTALL)
-    assert len(figures) == 1 + 9 + 2
+    assert len(figures) == 3 + 10 + 3  # three of them twice, wide and narrow
     for figure in figures:
         assert "currentColor" in figure or "var(--" in figure
         assert re.findall(r"#[0-9a-f]{6}\b", figure) == []
@@ -246,7 +264,7 @@ def test_importing_the_report_loads_neither_matplotlib_nor_torch() -> None:
     ("options", "said", "unsaid"),
     [
         ({"folds": 1, "lines": [("", "scratch")]}, "With 10 % of the labels", "paired difference"),
-        ({"undefined": lambda row: True}, "of them undefined", "of nan"),
+        ({"undefined": lambda row: True}, "undefined", "of nan"),
         ({"lost": lambda row: True}, "No cell of this run has a result yet", "Confusion"),
     ],
     ids=["one-cell", "all-undefined", "no-cell"],
@@ -266,7 +284,7 @@ def test_failed_jobs_and_lost_files_are_told(make_run: MakeRun) -> None:
     page = Page(write_report(run))
     assert "1 job failed" in page.text
     assert "the loss is not finite at update 12" in page.text
-    assert scores(page, "rotation, pretrained")["cells"] == ["1"]
+    assert by_share(page, "cells", "rotation, pretrained") == {"5 %": "1"}
     assert "whose predictions.csv is missing: 00000000c0005010" in page.text
 
 
@@ -339,7 +357,8 @@ def test_intervals_of_test_sampling_are_called_that(make_run: MakeRun) -> None:
         writer.writeheader()
         writer.writerows([row | {"ci_low": "0.4", "ci_high": "0.6125"} for row in rows])
     page = Page(write_report(run))
-    assert page.rows.count(["95 % interval, test sampling only", "0.400 to 0.613"]) == 2
+    for label in ("rotation, pretrained", "scratch"):
+        assert by_share(page, "test sampling only (QWK)", label) == {"100 %": "0.400 to 0.613"}
     assert "it says nothing of another training" in page.text
 
 

@@ -13,9 +13,10 @@ from sslkit.errors import RunDirectoryError
 from sslkit.report import write_report
 from sslkit.report.comparison import paired_difference, spread
 from sslkit.report.figures import draw_differences
+from sslkit.report.sections.grades import referable_table
 from sslkit.report.sections.opening import facts, headline, opening
 from sslkit.report.sections.provenance import data_section, provenance_section
-from sslkit.report.sections.scores import referable_table, score_table
+from sslkit.report.sections.scores import score_table
 from sslkit.report.sections.tasks import compared_lines, tasks_table
 from sslkit.report.tables import Line, read_run
 from sslkit.report.text import number, signed
@@ -57,7 +58,8 @@ def test_headline_lists_the_lines_of_a_tournament(make_run: MakeRun) -> None:
         "imagenet",
     ]
     assert "pretext tasks rotation and jigsaw" in opening(run)
-    assert re.findall("</span>(.*?)</th>", score_table(run)) == [line.label for line in run.lines]
+    named = re.findall('scope="rowgroup"[^>]*><span[^>]*></span>(.*?)</th>', score_table(run))
+    assert named == [*(line.label for line in run.lines), "published (IJRASET 2022)"]
 
 
 def test_banners_stand_only_where_there_is_reason(make_run: MakeRun) -> None:
@@ -155,7 +157,7 @@ def test_verdicts_lead_where_they_were_drawn(make_run: Callable[..., Path]) -> N
 
     page = write_report(root).read_text()
 
-    assert f"<strong>{sentence}</strong>" in page
+    assert f'<div class="verdicts"><p>{sentence}</p></div>' in page.partition("</header>")[0]
     assert "No significance test is drawn" not in page
 
 

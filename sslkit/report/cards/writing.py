@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,15 +13,15 @@ from sslkit.report.cards.facts import NO_DEVICE, NOT_PROVIDED, Facts
 from sslkit.report.cards.model_card import Section, model_card
 from sslkit.report.markup import NOTHING, Markup, element, join
 from sslkit.report.page import page
-from sslkit.report.sections.scores import score_table
+from sslkit.report.sections.scores import difference_table, score_table
+from sslkit.report.sections.table import pairs_table
 from sslkit.report.tables import Run
 
 
-def write_cards(run: Run) -> list[Path]:
-    """Write ``model_card`` and ``checklist``, each as .json and .html, into a run's ``report`` folder."""
+def write_cards(run: Run, folder: Path) -> list[Path]:
+    """Write ``model_card`` and ``checklist``, each as .json and .html, into a folder."""
     facts = Facts(run)
     sections, answers = model_card(facts), checklist(facts)
-    folder = run.directory / "report"
     card = {title: dict(entries) for title, entries in sections}
     write_json(folder / "model_card.json", {**card, "Results by share": facts.differences()})
     write_text(folder / "model_card.html", _model_card_page(facts, sections))
@@ -42,8 +43,8 @@ def _model_card_page(facts: Facts, sections: list[Section]) -> str:
         element(
             "section",
             element("h2", title),
-            element("div", _table(entries), class_="scroll"),
-            score_table(facts.run) if title == "Results" and facts.run.cells else NOTHING,
+            pairs_table(_shown(entries), title),
+            _scores(facts.run) if title == "Results" else NOTHING,
         )
         for title, entries in sections
     ]
@@ -73,23 +74,21 @@ def _checklist_page(facts: Facts, answers: list[Answer]) -> str:
         element(
             "section",
             element("h2", topic),
-            element("div", _table([(f"{a.item}: {a.asks}", a.answer) for a in group]), class_="scroll"),
+            pairs_table(_shown((f"{a.item}: {a.asks}", a.answer) for a in group), topic),
         )
         for topic, group in sections.items()
     ]
     return page(f"{name} · checklist", header, join(parts, "\n"), _footer())
 
 
-def _table(entries: list[tuple[str, str]]) -> Markup:
-    rows = (
-        element(
-            "tr",
-            element("th", name, scope="row"),
-            element("td", element("em", value, class_="note") if value == NOT_PROVIDED else value),
-        )
-        for name, value in entries
-    )
-    return element("table", element("tbody", *rows), class_="pairs")
+def _scores(run: Run) -> Markup:
+    return join([score_table(run), difference_table(run)]) if run.cells else NOTHING
+
+
+def _shown(entries: Iterable[tuple[str, str]]) -> Iterator[tuple[str, object]]:
+    """Yield entries, those that nobody has provided marked as such."""
+    for name, value in entries:
+        yield name, element("em", value, class_="note") if value == NOT_PROVIDED else value
 
 
 def _footer() -> str:

@@ -1,4 +1,4 @@
-"""From a drawing function to SVG: the same bytes each time, coloured by the page's theme or standing alone."""
+"""From a drawing function to SVG and PNG: the same bytes each time, coloured by the page's theme or standing alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from sslkit.report.figures.palette import GRID, INK, MUTED, VARIABLES
+from sslkit.report.figures.palette import VARIABLES
+from sslkit.report.figures.style import FONTS, STYLE
 from sslkit.report.markup import NOTHING, Markup
 
 if TYPE_CHECKING:
@@ -18,38 +19,8 @@ if TYPE_CHECKING:
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
-_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_STYLE: Any = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": MUTED,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.labelcolor": MUTED,
-    "axes.labelsize": 11,
-    "axes.linewidth": 0.8,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlecolor": INK,
-    "figure.constrained_layout.use": True,
-    "figure.facecolor": "none",
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the layout is the same on every machine
-    "font.size": 11,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "legend.fontsize": 11,
-    "lines.solid_capstyle": "round",
-    "svg.fonttype": "none",
-    "text.color": INK,
-    "text.parse_math": False,  # a class may be called "$5"
-    "xtick.color": MUTED,
-    "xtick.labelsize": 11,
-    "ytick.color": MUTED,
-    "ytick.labelsize": 11,
-    "ytick.major.size": 0,
-}
+_SHARPNESS = 2
+"""Pixels of a PNG to a unit of its SVG, as screens of two pixels to the point show it."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +28,13 @@ class Drawing:
     """A figure, ready for a page and for a file.
 
     Attributes:
-        name: the file's name without ``.svg``; unique in a report.
+        name: the files' name without ``.svg`` and ``.png``; unique in a report.
         title: what the figure shows, for its caption.
         description: the same at length, for those who cannot see it.
         inline: SVG for a page, coloured by the page's CSS variables.
         standalone: SVG for a file, with colours and ground of its own.
         narrow: as ``inline``, for narrow screens; empty where ``inline`` fits them.
+        png: the standalone figure as PNG, twice as many pixels wide as the SVG has units; empty where there is none.
     """
 
     name: str
@@ -71,6 +43,51 @@ class Drawing:
     inline: Markup
     standalone: str
     narrow: Markup = NOTHING
+    png: bytes = b""
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What is to be drawn, and how large: ``draw`` fills a figure of a width and a height in SVG units (pixels)."""
+
+    draw: Callable[[Figure], None]
+    width: int
+    height: int
+
+
+def make_drawing(
+    name: str,
+    title: str,
+    description: str,
+    page: Sketch,
+    file: Sketch | None = None,
+    narrow: Sketch | None = None,
+    *,
+    png: bool = True,
+) -> Drawing:
+    """Draw a figure for a page, for a file and for narrow screens.
+
+    Args:
+        name: of the files; unique in a report.
+        title: for the caption.
+        description: what the figure shows, for those who cannot see it.
+        page: how it is drawn for a page.
+        file: how it is drawn for a file; by default as for a page.
+        narrow: how it is drawn for narrow screens, where ``page`` does not fit them.
+        png: whether the figure is one for slides, and so wanted as PNG too.
+    """
+    svg, pixels = _render(file or page, name, png=png)
+    shown = _render(page, name)[0] if file else svg
+    thin = f"{name}-narrow"
+    return Drawing(
+        name=name,
+        title=title,
+        description=description,
+        inline=inline(shown, name, description),
+        standalone=standalone(svg, description),
+        narrow=inline(_render(narrow, thin)[0], thin, description) if narrow else NOTHING,
+        png=pixels,
+    )
 
 
 def draw_svg(draw: Callable[[Figure], None], name: str, width: int, height: int) -> str:
@@ -78,9 +95,15 @@ def draw_svg(draw: Callable[[Figure], None], name: str, width: int, height: int)
 
     Ids are salted with ``name``. The user's own settings of matplotlib neither matter nor change.
     """
+    return _render(Sketch(draw, width, height), name)[0]
+
+
+def _render(sketch: Sketch, name: str, *, png: bool = False) -> tuple[str, bytes]:
+    """Return a figure as SVG, and as PNG if one is asked for; it is laid out once."""
     import warnings
 
     import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -89,15 +112,21 @@ def draw_svg(draw: Callable[[Figure], None], name: str, width: int, height: int)
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
         warnings.filterwarnings("ignore", message="constrained_layout not applied")
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams.update(STYLE)
         matplotlib.rcParams["svg.hashsalt"] = name
-        figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-        FigureCanvasSVG(figure)
-        draw(figure)
-        buffer = io.StringIO()
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(buffer, format="svg", metadata=nothing, facecolor="none", edgecolor="none")
-    return buffer.getvalue()
+        figure = Figure(figsize=(sketch.width / 72, sketch.height / 72), dpi=72)
+        sketch.draw(figure)
+        svg = io.StringIO()
+        # savefig draws every figure twice, the first time to lay it out, which drawing does by itself.
+        vectors: Any = FigureCanvasSVG(figure)
+        vectors.print_svg(svg, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        pixels = io.BytesIO()
+        if png:
+            figure.set_layout_engine("none")
+            figure.set(dpi=72 * _SHARPNESS, facecolor="white")
+            raster: Any = FigureCanvasAgg(figure)
+            raster.print_png(pixels, metadata={"Software": None})
+    return svg.getvalue(), pixels.getvalue()
 
 
 def inline(svg: str, name: str, description: str) -> Markup:
@@ -126,7 +155,7 @@ def inline(svg: str, name: str, description: str) -> Markup:
 def standalone(svg: str, description: str) -> str:
     """Return an SVG that stands alone: on white, with its description and a system font."""
     root = _parse(svg)
-    root.attrib.update({"role": "img", "aria-label": description, "style": f"font-family: {_FONTS}"})
+    root.attrib.update({"role": "img", "aria-label": description, "style": f"font-family: {FONTS}"})
     ground = ElementTree.Element(f"{{{_SVG}}}rect", {"width": "100%", "height": "100%", "style": "fill: #ffffff"})
     root.insert(0, ground)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{_serialise(root)}\n'

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sslkit.report.comparison import select
-from sslkit.report.figures.canvas import Drawing, draw_svg, inline, slug, standalone
+from sslkit.report.figures.canvas import Drawing, Sketch, make_drawing, slug
 from sslkit.report.figures.palette import HEAT, INK
 from sslkit.report.logs import read_confusion
 from sslkit.report.tables import Line, Run
@@ -51,9 +51,8 @@ def _matrix(counts: Sequence[Sequence[int]], names: Sequence[str], line: Line, f
         if alone:
             figure.suptitle(f"{line.label}, {share(fraction)} of the labels", fontsize=12)
 
-    page = draw_svg(lambda figure: fill(figure, alone=False), name, 340, 330)
-    file = draw_svg(lambda figure: fill(figure, alone=True), name, 480, 480)
-    return Drawing(name, line.label, description, inline(page, name, description), standalone(file, description))
+    page = Sketch(lambda figure: fill(figure, alone=False), 340, 330)
+    return make_drawing(name, line.label, description, page, Sketch(lambda figure: fill(figure, alone=True), 480, 480))
 
 
 def _fill(figure: Figure, counts: Sequence[Sequence[int]], names: Sequence[str]) -> None:

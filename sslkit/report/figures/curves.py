@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from sslkit.experiment.collapse import COLLAPSED
 from sslkit.experiment.epoch_log import NO_METRICS
 from sslkit.report.comparison import mean_curve, select
-from sslkit.report.figures.canvas import Drawing, draw_svg, inline, slug, standalone
+from sslkit.report.figures.canvas import Drawing, Sketch, make_drawing, slug
 from sslkit.report.figures.palette import BASELINE, SERIES, LineStyle, line_styles
 from sslkit.report.logs import folders_in, read_curve, read_pretrainings
 from sslkit.report.tables import Line, Run
@@ -63,11 +64,10 @@ def draw_convergence(run: Run) -> list[Drawing]:
             line.label for line in dict.fromkeys(ln for m in metrics for ln in panels.get((fraction, m), {}))
         )
         description = f"{' and '.join(map(metric_name, metrics))} against updates at {title}, means of {shown}."
-        page = draw_svg(lambda figure, f=fraction: fill(figure, f, alone=False), name, 340, 150 * len(metrics) + 30)  # type: ignore[misc]
-        file = draw_svg(lambda figure, f=fraction: fill(figure, f, alone=True), name, 480, 180 * len(metrics) + 90)  # type: ignore[misc]
-        drawings.append(
-            Drawing(name, title, description, inline(page, name, description), standalone(file, description))
-        )
+        height = len(metrics)
+        page = Sketch(partial(fill, fraction=fraction, alone=False), 340, 150 * height + 30)
+        file = Sketch(partial(fill, fraction=fraction, alone=True), 480, 180 * height + 90)
+        drawings.append(make_drawing(name, title, description, page, file))
     return drawings
 
 
@@ -123,9 +123,9 @@ def _pretraining(
         if alone:
             axes.set_title(f"Pretraining: {task}", fontsize=12, loc="left")
 
-    page = draw_svg(lambda figure: fill(figure, alone=False), name, 340, 210)
-    file = draw_svg(lambda figure: fill(figure, alone=True), name, 480, 300)
-    return Drawing(name, title, description, inline(page, name, description), standalone(file, description))
+    page = Sketch(lambda figure: fill(figure, alone=False), 340, 210)
+    file = Sketch(lambda figure: fill(figure, alone=True), 480, 300)
+    return make_drawing(name, title, description, page, file, png=False)
 
 
 def _untrained(folds: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sslkit.report.comparison import SCRATCH
 from sslkit.report.tables import Line
 
+GROUND = "#ffffff"
 INK = "#1b1f24"
 MUTED = "#59636e"
 GRID = "#dde1e6"
@@ -30,10 +31,11 @@ RAMP = (
 )
 """From the lowest grade to the highest: matplotlib's "plasma", whose lightness alone tells its order, as far as white
 ground shows it (3 to 1); on dark ground the page takes its other end."""
-_MARKERS = ("o", "^", "D", "v", "P", "X")
+MARKERS = ("o", "^", "D", "v", "P", "X")
 _DASHES = ("solid", (0, (6, 2)), (0, (1, 1.5)))
 
 VARIABLES = {
+    GROUND: "var(--ground)",
     INK: "currentColor",
     MUTED: "var(--muted)",
     GRID: "var(--grid)",
@@ -59,5 +61,5 @@ def line_styles(lines: Sequence[Line]) -> dict[Line, LineStyle]:
     styles = {SCRATCH: LineStyle(BASELINE, "s", (0, (4, 2)))}
     for index, line in enumerate(line for line in lines if line != SCRATCH):
         turn, place = divmod(index, len(SERIES))
-        styles[line] = LineStyle(SERIES[place], _MARKERS[place], _DASHES[turn % len(_DASHES)])
+        styles[line] = LineStyle(SERIES[place], MARKERS[place], _DASHES[turn % len(_DASHES)])
     return {line: styles[line] for line in lines}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sslkit.report.comparison import select
-from sslkit.report.figures.canvas import Drawing, draw_svg, inline, standalone
+from sslkit.report.figures.canvas import Drawing, Sketch, make_drawing
 from sslkit.report.figures.palette import BASELINE, line_styles
 from sslkit.report.logs import read_confidences
 from sslkit.report.tables import Line, Run
@@ -50,6 +50,7 @@ def _draw(run: Run, curves: Mapping[Line, Sequence[ReliabilityBin]], fraction: f
 
     def fill(figure: Figure, *, alone: bool) -> None:
         axes = figure.add_subplot()
+        axes.grid(axis="x")
         axes.plot([0, 1], [0, 1], color=BASELINE, linewidth=1, linestyle=(0, (2, 2)))
         for line, curve in curves.items():
             style, total = styles[line], sum(entry.count for entry in curve)
@@ -64,6 +65,5 @@ def _draw(run: Run, curves: Mapping[Line, Sequence[ReliabilityBin]], fraction: f
             figure.suptitle(title, fontsize=12)
             figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2)
 
-    page = draw_svg(lambda figure: fill(figure, alone=False), name, 340, 330)
-    file = draw_svg(lambda figure: fill(figure, alone=True), name, 480, 500)
-    return Drawing(name, title, description, inline(page, name, description), standalone(file, description))
+    page = Sketch(lambda figure: fill(figure, alone=False), 340, 330)
+    return make_drawing(name, title, description, page, Sketch(lambda figure: fill(figure, alone=True), 480, 500))

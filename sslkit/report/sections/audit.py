@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sslkit.report.markup import NOTHING, Markup, element, join
-from sslkit.report.sections.provenance import pairs_table
-from sslkit.report.sections.scores import scroll
+from sslkit.report.sections.table import column, head, pairs_table, table
 from sslkit.report.tables import Run
 from sslkit.report.text import count, number, plural
 
@@ -59,7 +58,7 @@ def _images(images: Mapping[str, Any]) -> Iterator[Markup]:
             ("width by height", "aspect", 2),
         )
     ]
-    yield pairs_table([*kinds, *spreads])
+    yield pairs_table([*kinds, *spreads], "Images")
     for key, what in (
         ("tiny", "smaller than the size they are brought to"),
         ("constant", "of one colour"),
@@ -117,11 +116,10 @@ def _probes(audit: Mapping[str, Any]) -> Iterator[Markup]:
     ]
     if rows:
         names = ("what the probe sees", "answers found", "95 % interval", "chance", "shortcut")
-        head = element("thead", element("tr", *(element("th", name, scope="col") for name in names)))
         yield element("h3", "Shortcuts")
         said = "What small linear models find of a pretext task's answers at the edges of its views."
         yield element("p", said, class_="note")
-        yield scroll(element("table", head, element("tbody", *rows)), label="Shortcut probes")
+        yield table("Shortcut probes", head(*map(column, names)), element("tbody", *rows))
     probe = audit["label_probe"]
     if probe is not None and probe["qwk"] is not None:
         auroc = "" if probe["auroc"] is None else f" and a referable AUROC of {number(probe['auroc'])}"

@@ -1,4 +1,4 @@
-"""The top of the page: what was run, what the reader must know first, and what was measured."""
+"""The top of the page: what was run, what the reader must know first, and what was concluded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from sslkit.experiment.sentences import sentences, together
 from sslkit.report.comparison import SCRATCH, paired_difference, select, spread
-from sslkit.report.markup import Markup, element, join
+from sslkit.report.markup import NOTHING, Markup, element, join
 from sslkit.report.sections.pretraining import collapse_banner
 from sslkit.report.tables import Line, Run
 from sslkit.report.text import count, duration, metric_name, moment, number, plural, share, signed
@@ -23,7 +23,7 @@ def title(run: Run) -> str:
 
 
 def opening(run: Run) -> Markup:
-    """Return the title, one line on what was run, and the banners."""
+    """Return the title, one line on what was run, the banners, and the verdicts."""
     finished = run.info.get("finished")
     when = f" · {moment(str(finished))}" if finished else ""
     return join(
@@ -32,6 +32,7 @@ def opening(run: Run) -> Markup:
             element("h1", title(run)),
             element("p", _description(run), class_="lead"),
             *_banners(run),
+            verdicts(run),
         ]
     )
 
@@ -54,27 +55,29 @@ def facts(run: Run) -> Markup:
     )
 
 
+def verdicts(run: Run) -> Markup:
+    """Return what was concluded, in a sentence each, and the flags of what makes it worth little."""
+    said = [element("p", sentence) for sentence in sentences(run.info.get("conclusions", []))]
+    flags = [collapse_banner(run, task) for task in dict.fromkeys(line.pretext for line in run.lines if line.pretext)]
+    return join([element("div", *said, class_="verdicts") if said else NOTHING, *flags])
+
+
 def headline(run: Run) -> Markup:
-    """Return the verdicts that were drawn, and plain sentences on the smallest and the largest share."""
+    """Return plain sentences on the smallest and the largest share, and what they rest on."""
     ends = list(dict.fromkeys(run.fractions[:1] + run.fractions[-1:]))
     caution = (
         "Folds share most of their training images, so their spread understates how much another run could differ."
         if len({cell.fold for cell in run.cells}) > 1
         else "One fold was tested: how much another would differ is not known."
     )
-    verdicts = [
-        element("p", element("strong", sentence), class_="statement")
-        for sentence in sentences(run.info.get("conclusions", []))
-    ]
     basis = (
         "A benefit or a harm is claimed where the corrected resampled t over folds (Nadeau and Bengio 2003), adjusted "
         "over the shares (Holm), has p below 0.05."
-        if verdicts
+        if run.info.get("conclusions")
         else "These numbers describe this run. No significance test is drawn from them."
     )
     statements = [_statement(run, fraction) for fraction in ends] if len(run.lines) <= MOST_STATEMENTS else []
-    flags = [collapse_banner(run, task) for task in dict.fromkeys(line.pretext for line in run.lines if line.pretext)]
-    return join([*verdicts, *flags, *statements, element("p", f"{basis} {caution}", class_="note")])
+    return join([*statements, element("p", f"{basis} {caution}", class_="note")])
 
 
 def _description(run: Run) -> str:
@@ -147,6 +150,15 @@ def _outcome(run: Run, line: Line, fraction: float) -> Markup:
             name,
             f" reached {reached}, a mean paired difference of ",
             mean,
-            f" over {folds} folds, above zero in {above} of them",
+            f"{_interval(run, line, fraction)} over {folds} folds, above zero in {above} of them",
         ]
     )
+
+
+def _interval(run: Run, line: Line, fraction: float) -> str:
+    """Return the interval of a difference in brackets; it is one of QWK, and stands behind no other metric."""
+    summary = run.summary(line, fraction)
+    low, high = (summary.scores.get(f"delta_{end}") if summary else None for end in ("low", "high"))
+    if run.metric != "qwk" or low is None or high is None:
+        return ""
+    return f" (95\N{NO-BREAK SPACE}% interval {signed(low)} to {signed(high)})"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from sslkit.report.markup import Markup, element, join
-from sslkit.report.sections.scores import scroll
+from sslkit.report.sections.table import column, head, pairs_table, scroll, table
 from sslkit.report.tables import Run
 from sslkit.report.text import commit, count, duration, moment, plural
 
@@ -18,7 +16,7 @@ def data_section(run: Run) -> Markup:
         pairs.append(("content hash", str(data["hash"])))
     if data.get("splits_hash"):
         pairs.append(("splits.json, SHA-256", str(data["splits_hash"])))
-    parts = [pairs_table(pairs)] if pairs else []
+    parts = [pairs_table(pairs, "Images and hashes")] if pairs else []
     if counts := data.get("class_counts"):
         parts.append(_class_counts(run.class_names, [int(c) for c in counts]))
     if missing := run.info.get("missing_classes", []):
@@ -59,18 +57,17 @@ def provenance_section(run: Run) -> Markup:
         pairs.append(("git commit", commit(git)))
     pairs += [(f"{name} version", str(version)) for name, version in info.get("versions", {}).items()]
     pairs += [(str(name).replace("_", " "), str(value)) for name, value in info.get("hardware", {}).items()]
-    parts = [pairs_table(pairs)]
+    parts = [pairs_table(pairs, "Versions and hardware")]
     if plugins := info.get("plugins", []):
-        columns = ("kind", "name", "distribution", "version")
-        head = element("thead", element("tr", *(element("th", name, scope="col", class_="text") for name in columns)))
+        names = ("kind", "name", "distribution", "version")
         rows = (
-            element("tr", *(element("td", plugin.get(name, ""), class_="text") for name in columns))
-            for plugin in plugins
+            element("tr", *(element("td", plugin.get(name, ""), class_="text") for name in names)) for plugin in plugins
         )
-        parts += [element("h3", "Plugins"), scroll(element("table", head, element("tbody", *rows)), label="Plugins")]
+        shown = table("Plugins", head(*(column(name, "text") for name in names)), element("tbody", *rows))
+        parts += [element("h3", "Plugins"), shown]
     if timings := info.get("timings", {}):
         times = [(str(name), duration(float(seconds))) for name, seconds in timings.items()]
-        parts += [element("h3", "Times"), pairs_table(times)]
+        parts += [element("h3", "Times"), pairs_table(times, "Times")]
     return join([*parts, _config(run.config)])
 
 
@@ -86,14 +83,8 @@ def _class_counts(names: list[str], counts: list[int]) -> Markup:
         )
         for name, value in zip(names, counts, strict=False)
     ]
-    columns = (
-        element("th", "class", scope="col", class_="text"),
-        element("th", "images", scope="col"),
-        element("th", "share", scope="col"),
-        element("td", aria_hidden="true"),
-    )
-    table = element("table", element("thead", element("tr", *columns)), element("tbody", *rows))
-    return scroll(table, label="Labelled images by class")
+    titles = head(column("class", "text"), column("images"), column("share"), element("td", aria_hidden="true"))
+    return table("Labelled images by class", titles, element("tbody", *rows))
 
 
 def _config(text: str | None) -> Markup:
@@ -103,9 +94,3 @@ def _config(text: str | None) -> Markup:
         )
     box = scroll(element("pre", element("code", text)), label="Configuration")
     return element("details", element("summary", "Configuration (config.toml)"), box)
-
-
-def pairs_table(pairs: Iterable[tuple[str, str]]) -> Markup:
-    """Return a table of names and values."""
-    rows = (element("tr", element("th", name, scope="row"), element("td", value)) for name, value in pairs)
-    return element("div", element("table", element("tbody", *rows), class_="pairs"), class_="scroll")
