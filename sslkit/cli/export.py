@@ -34,10 +34,10 @@ def export(
     arm: str | None,
     onnx: bool,
 ) -> None:
-    """Write one network of a run as a directory that plain timm loads.
+    """Write one network of a run as a directory that loads without sslkit.
 
-    DIR is new, empty, or an earlier export, which is replaced. It holds config.json, model.safetensors, with finetuned
-    weights head.safetensors, and a model card, README.md.
+    Plain timm loads it. DIR is new, empty, or an earlier export, which is replaced. It holds config.json,
+    model.safetensors, with finetuned weights head.safetensors, and a model card, README.md.
     """
     from sslkit import api
 
