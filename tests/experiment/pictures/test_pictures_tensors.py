@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sslkit.experiment.pictures.sample import spread_over_grades
@@ -126,6 +126,7 @@ def test_rows_that_depend_on_no_image_are_in_the_order_of_the_images() -> None:
     assert own_rows(views, views, 1, 3)["mask"].flatten().tolist() == [2, 3]
 
 
+@settings(deadline=None)  # the first call may wait for the machine
 @given(st.lists(st.integers(-1, 4), max_size=30), st.integers(0, 10))
 def test_sample_images_are_spread_over_the_grades(grades: list[int], count: int) -> None:
     chosen = spread_over_grades(grades, count)
