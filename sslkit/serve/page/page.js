@@ -8,7 +8,7 @@ const seen = []; // of this visit: {name, reply} or {name, error}
 const waiting = [];
 let busy = false;
 let shown = null;
-let opacity = 100;
+let opacity = 70;
 
 function element(tag, attributes, ...children) {
   const node = document.createElement(tag);
