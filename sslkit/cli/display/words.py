@@ -65,7 +65,7 @@ def span(seconds: float) -> str:
 
     Example:
         >>> span(4.2), span(59), span(800), span(5000), span(200_000)
-        ('4 s', '59 s', '13 min', '1 h 23 min', '2 days 8 h')
+        ('4 s', '59 s', '13 min', '1 h 23 min', '2 days 7 h')
     """
     if round(seconds) < 60:
         return f"{seconds:.0f} s"
