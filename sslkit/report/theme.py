@@ -63,7 +63,7 @@ nav ul { overflow-x: auto; border-block: 1px solid var(--rule); white-space: now
 nav a { text-decoration: none; } nav a:hover { text-decoration: underline; }
 @media screen and (min-width: 1240px) {
   .with-links { display: grid; grid-template-columns: 168px minmax(0, 1080px); justify-content: center; }
-  .with-links > * { grid-column: 2; width: 100%; }
+  .with-links > :not(.skip, nav) { grid-column: 2; width: 100%; }
   .with-links > nav { grid-column: 1; grid-row: 1 / span 3; padding: 0 0 0 12px; }
   .with-links > nav ul {
     position: sticky; top: 0; flex-direction: column; gap: 0; overflow: auto; max-height: 100vh;
@@ -103,6 +103,7 @@ th, td { padding: 6px 12px; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { padding-left: 0; } th:last-child, td:last-child { padding-right: 0; }
 table.slim { width: auto; min-width: min(100%, 24rem); }
 th { font-weight: 550; }
+thead th { white-space: normal; }
 thead tr > * { color: var(--muted); border-bottom: 1px solid var(--ink); vertical-align: bottom; }
 th[scope="row"], th[scope="rowgroup"], .text { text-align: left; }
 tbody th[scope="row"] { color: var(--muted); font-weight: 450; }
