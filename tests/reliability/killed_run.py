@@ -19,7 +19,7 @@ from sslkit import api
 from sslkit.experiment import cross_fitting
 from sslkit.experiment.observation import Silent
 from sslkit.interfaces import Job
-from sslkit.report import html
+from sslkit.report import folder, html
 
 
 class Killer(Silent):
@@ -62,5 +62,6 @@ if __name__ == "__main__":
     config, output, stage, count, delay = sys.argv[1:]
     killer = Killer(stage, int(count), float(delay))
     cross_fitting.seal = killer.before("fit", cross_fitting.seal)
+    folder.write_text = killer.before("report", folder.write_text)
     html.write_text = killer.before("report", html.write_text)
     api.execute(Path(config), Path(output), observer=killer)
