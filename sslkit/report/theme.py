@@ -144,7 +144,8 @@ details { border: 1px solid var(--rule); border-radius: 6px; margin: 16px 0; bac
 summary { cursor: pointer; padding: 10px 16px; font-weight: 550; }
 details.part { background: none; }
 details::details-content { overflow: clip; }
-details > :not(summary) { margin: 0 16px 14px; } details > .scroll { margin: 0 16px 14px; max-height: 460px; overflow: auto; }
+details > :not(summary) { margin: 0 16px 14px; }
+details > .scroll { margin: 0 16px 14px; max-height: 460px; overflow: auto; }
 pre { margin: 0; font: 0.86rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; tab-size: 4; }
 code { font: 0.9em ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 .pairs td { white-space: normal; overflow-wrap: anywhere; text-align: left; }

@@ -33,7 +33,7 @@ KeyPath = tuple[str, ...]
 def _one_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Discover the plugins once and not for every command."""
     # In this order: a module that is first imported here would keep what the other was given.
-    monkeypatch.setattr("sslkit.api.build_registry", lambda: REGISTRY)
+    monkeypatch.setattr("sslkit.api.given.build_registry", lambda **_: REGISTRY)
     monkeypatch.setattr(registry, "build_registry", lambda: REGISTRY)
 
 

@@ -14,6 +14,7 @@ from studies import tiny_config
 
 import sslkit
 from sslkit import Embedding
+from sslkit.engine.precision import resolve_compute
 from sslkit.errors import DataError, RunDirectoryError
 from sslkit.experiment.embedding_images import embed_files
 from sslkit.experiment.opening import open_weights
@@ -106,7 +107,7 @@ def test_images_that_cannot_be_read_are_named_and_the_others_kept(
         sslkit.embed(root, [tmp_path / "text.png"])
     with pytest.raises(DataError, match="no image in the folder"):
         sslkit.embed(root, [shutil.copytree(tmp_path, tmp_path / "x", ignore=lambda *_: ["text.png", "x"])])
-    found = open_weights(root, sslkit.build_registry(), sslkit.api.resolve_compute("cpu", "fp32", False))
+    found = open_weights(root, sslkit.build_registry(), resolve_compute("cpu", "fp32", False))
     with pytest.raises(DataError, match="there is no image to embed; give files"):
         embed_files(found, [], lambda *_: None)
 

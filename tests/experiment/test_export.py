@@ -321,7 +321,7 @@ def test_an_export_that_fails_leaves_what_was_there(
     def fail(*args: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sslkit.api.weights_card", fail)
+    monkeypatch.setattr("sslkit.api.weights.weights_card", fail)
     with pytest.raises(KeyboardInterrupt):
         sslkit.export(root, earlier)
     with pytest.raises(KeyboardInterrupt):
