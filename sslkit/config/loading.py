@@ -109,6 +109,8 @@ def _apply(tables: dict[str, Any], override: str) -> None:
     table: Any = tables
     for depth, part in enumerate(parts[:-1]):
         table = table.setdefault(part, {}) if isinstance(table, dict) else table
+        if isinstance(table, list) and len(table) == 1:  # [[pretext]], as the config.toml of a run has it
+            table = table[0]
         if not isinstance(table, dict):
             raise ConfigError(f"--set {shown(override)}: {'.'.join(parts[: depth + 1])} is not a table")
     table[parts[-1]] = _value(text.strip())

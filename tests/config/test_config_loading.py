@@ -203,8 +203,9 @@ def test_set_through_what_is_no_table(override: str, through: str) -> None:
 
 
 def test_set_into_an_array_of_tables() -> None:
+    assert parse("pretext.name=jigsaw", pretext=[{"name": "rotation"}]).pretext[0].name == "jigsaw"
     with pytest.raises(ConfigError, match=exactly("--set 'pretext.name=x': pretext is not a table")):
-        parse("pretext.name=x", pretext=[{"name": "rotation"}])
+        parse("pretext.name=x", pretext=[{"name": "rotation"}, {"name": "jigsaw"}])
 
 
 def test_bytes_that_are_no_text() -> None:
