@@ -19,8 +19,10 @@ import pytest
 from command_line import sslkit as call
 from manual import BLOCKS, FOLLOWED, ROOT, Block, commands_in, install
 from PIL import Image
+from studies import tiny_tables
 
 import sslkit
+from sslkit.config import to_toml
 from sslkit.experiment.running import RunResult
 
 SMALL = {
@@ -70,9 +72,7 @@ def photographs() -> list[Image.Image]:
 
 
 @pytest.fixture
-def desk(
-    tmp_path: Path, photographs: list[Image.Image], tiny_run: RunResult, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
+def desk(tmp_path: Path, photographs: list[Image.Image], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with everything that the pages speak of."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     names = [f"{number // 2}_{'left' if number % 2 == 0 else 'right'}" for number in range(len(photographs))]
@@ -113,7 +113,7 @@ def desk(
     shutil.copytree(tmp_path / "aptos2019" / "train_images", tmp_path / "test_images")
     (tmp_path / "test.csv").write_text("id_code\n" + "\n".join(names[:3]) + "\n")
     shutil.copy(ROOT / "examples" / "dr_rotation_csv.toml", tmp_path / "study.toml")
-    shutil.copy(tiny_run.directory.config, tmp_path / "dr.toml")  # of the run that runs/dr is a copy of
+    (tmp_path / "dr.toml").write_text(to_toml(tiny_tables()))  # of the run that runs/dr is a copy of
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)
