@@ -22,7 +22,7 @@ ROTATION = Line("rotation", "pretrained")
 
 
 def typed(row: dict[str, str]) -> dict[str, Any]:
-    texts, whole = ("pretext", "arm", "cell"), ("fold", "repetition")
+    texts, whole = ("pretext", "arm", "cell", "verdict"), ("fold", "repetition")
     return {k: v if k in texts else int(v) if k in whole else float(v) if v else None for k, v in row.items()}
 
 
@@ -110,3 +110,27 @@ def test_recall_of_each_grade_is_the_mean_over_folds(make_run: MakeRun) -> None:
 def test_recall_is_not_drawn_of_more_arms_than_have_room(make_run: MakeRun) -> None:
     lines = [(f"task{k}", "pretrained") for k in range(6)] + [("", "scratch")]
     assert draw_recall(read_run(make_run(lines=lines, fractions=[0.05], folds=1))) is None
+
+
+@pytest.mark.parametrize(
+    "damage", ["another order", "a row twice", "a fold without end", "no pair at a share", "no pair at all"]
+)
+def test_tables_that_somebody_changed_cost_no_more_than_the_figure(make_run: MakeRun, damage: str) -> None:
+    root = make_run(fractions=[0.05, 0.25, 1.0], folds=4)
+    helped(root)
+    expected = savings(read_run(root))[ROTATION].needed
+    summary, results = read_table(root / "summary.csv"), read_table(root / "results.csv")
+    if damage == "another order":
+        summary.reverse()
+    elif damage == "a row twice":
+        summary.append(summary[0])
+    elif damage == "a fold without end":
+        results.append(results[0] | {"fold": 10**9})
+    elif damage == "no pair at a share":
+        results = [row for row in results if row["fraction"] != 0.25]
+    else:
+        results = [row for row in results if row["arm"] != "scratch"]
+    write_table(root / "summary.csv", summary)
+    write_table(root / "results.csv", results)
+    found = savings(read_run(root))
+    assert found == {} if damage.startswith("no pair") else found[ROTATION].needed == expected
