@@ -137,7 +137,8 @@ def test_without_pictures_none_is_left_and_nothing_else_changes(root: Path) -> N
 
     assert heard.warnings == []
     assert not (root / "pictures").exists()
-    assert [path for path in root.rglob("*") if path.suffix in (".jpg", ".png")] == []
+    pictures = [path for path in root.rglob("*") if path.suffix in (".jpg", ".png")]
+    assert {path.with_suffix(".svg").is_file() for path in pictures} == {True}  # figures of the report, no photograph
     for path in (root / "report").iterdir():
         assert b"data:image" not in path.read_bytes()
     assert {path: path.read_bytes() for path in kept} == kept
