@@ -192,6 +192,16 @@ def test_no_failure_costs_a_result(root: Path, monkeypatch: pytest.MonkeyPatch, 
     assert json.loads((root / "run.json").read_text())["sessions"][-1]["warnings"] == heard
 
 
+def test_photographs_that_cannot_be_removed_are_told_of(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(writing, "_remove", fail)
+    told = r"earlier pictures could not be removed: PermissionError: .*denied.*; remove .*run/pictures yourself"
+    (heard,) = run_again(root, report={"pictures": False})
+    assert re.fullmatch(told, heard)
+
+
 def test_a_link_in_their_place_is_taken_away_and_not_followed(root: Path, tmp_path: Path) -> None:
     outside = shutil.move(root / "pictures", tmp_path / "outside")
     (root / "pictures").symlink_to(outside)
