@@ -162,6 +162,7 @@ def test_what_is_said_of_views(run: Path) -> None:
     assert "Image No_DR Mild Severe no label" in text
     assert "images 4 views an image labels: 0 labels: 1 labels: 2 labels: 3" in text
     assert "hidden, view 2" in text
+    assert "Labels are the answers that it is to find, as numbers." in text
     assert "Given unchanged: targets. Not pictures: vectors." in text
     assert section.images[5]["alt"] == "rotation: images of an image, Mild; labels: 1"
     assert section.images[9]["alt"] == "rotation: hidden, view 2 of an image, Mild"
