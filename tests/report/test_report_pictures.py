@@ -22,6 +22,8 @@ from sslkit.errors import RunDirectoryError
 from sslkit.experiment.running import RunResult
 from sslkit.printable import printable
 from sslkit.report import write_report
+from sslkit.report.markup import NOTHING, Markup
+from sslkit.report.page import page
 from sslkit.report.pictures import read_pictures
 from sslkit.report.sections.pictures import mistakes_section, views_section
 from sslkit.report.tables import read_run
@@ -126,9 +128,17 @@ def run(make_run: MakeRun) -> Path:
     return make_run(fractions=[0.05], folds=2)
 
 
-def test_the_page_holds_the_very_files(run: Path) -> None:
+def test_the_page_holds_the_very_files_in_their_places(run: Path) -> None:
     index = index_of(run)
-    page = Pictures(write_report(run).read_text(encoding="utf-8"))
+    source = write_report(run).read_text(encoding="utf-8")
+    order = re.findall(r'<section id="(\w+)"', source)
+    assert order.index("views") == order.index("pretraining") + 1
+    assert order.index("mistakes") == order.index("confusion") + 1
+    assert re.findall(r'<a href="#(views|mistakes)">(.*?)</a>', source) == [
+        ("views", "What the pretext task sees"),
+        ("mistakes", "Worst mistakes"),
+    ]
+    page = Pictures(source)
     views = [item["picture"] for item in index["images"]]
     views += [picture for view in index["tasks"][0]["views"] for picture in view["pictures"]]
     wanted = [*views, *(item["picture"] for item in index["mistakes"]["images"])]
@@ -140,18 +150,6 @@ def test_the_page_holds_the_very_files(run: Path) -> None:
         assert (shown["width"], shown["height"]) == (str(picture["width"]), str(picture["height"]))
         assert shown["alt"]
         assert (shown.get("class") == "pixels") == (picture["width"] == 8)
-
-
-def test_the_order_of_sections(run: Path) -> None:
-    index_of(run)
-    page = write_report(run).read_text(encoding="utf-8")
-    order = re.findall(r'<section id="(\w+)"', page)
-    assert order.index("views") == order.index("pretraining") + 1
-    assert order.index("mistakes") == order.index("confusion") + 1
-    assert re.findall(r'<a href="#(views|mistakes)">(.*?)</a>', page) == [
-        ("views", "What the pretext task sees"),
-        ("mistakes", "Worst mistakes"),
-    ]
 
 
 def test_what_is_said_of_views(run: Path) -> None:
@@ -249,7 +247,7 @@ def test_no_name_becomes_an_element_an_attribute_or_a_control_character(make_run
             item["image"] = name
         index["mistakes"] |= {"pretext": names[0], "arm": names[1]}
         rewrite(run, index)
-        source = write_report(run).read_text(encoding="utf-8")
+        source = sections(run)
         pages.append(Pictures(source))
         assert not STEERING.intersection(source)
     plain, evil = pages
@@ -380,33 +378,37 @@ def test_a_folder_that_was_changed_is_refused(run: Path) -> None:
 # How it looks
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 400])
-def test_the_page_of_a_run_looks_well(tiny_run: RunResult, width: int, dark: bool) -> None:
-    with open_page(tiny_run.directory.root / "report" / "index.html", width=width, dark=dark) as look:
+def test_the_page_of_a_run_looks_well(tiny_run: RunResult) -> None:
+    with open_page(tiny_run.directory.root / "report" / "index.html") as look:
+        for width, scheme in ((1400, "dark"), (400, "light")):
+            look.page.set_viewport_size({"width": width, "height": 900})
+            look.page.emulate_media(color_scheme=scheme)
+            assert look.cut_off() == []
+            assert look.serious() == []
+            boxes = look.page.evaluate(
+                "[...document.querySelectorAll('.sheet img, .mistakes img')].map(i => [i.complete, i.naturalWidth, "
+                "i.getBoundingClientRect().width, i.getBoundingClientRect().height])"
+            )
+            assert len(boxes) == 4 + 4 + 12
+            for complete, natural, wide, high in boxes:
+                assert complete
+                assert natural > 0
+                assert 60 <= wide <= 200
+                assert abs(wide - high) < 1
         assert look.said == []
-        assert look.cut_off() == []
-        assert look.serious() == []
-        boxes = look.page.evaluate(
-            "[...document.querySelectorAll('.sheet img, .mistakes img')].map(i => [i.complete, i.naturalWidth, "
-            "i.getBoundingClientRect().width, i.getBoundingClientRect().height])"
-        )
-        assert len(boxes) == 4 + 4 + 12
-        for complete, natural, wide, high in boxes:
-            assert complete
-            assert natural > 0
-            assert 60 <= wide <= 200
-            assert abs(wide - high) < 1
 
 
-@pytest.mark.parametrize(("count", "width"), [(16, 400), (16, 1400), (1, 400)])
-def test_any_number_of_images_fits(run: Path, count: int, width: int) -> None:
+@pytest.mark.parametrize("count", [16, 1])
+def test_any_number_of_images_fits(run: Path, tmp_path: Path, count: int) -> None:
     index_of(run, images=count, name="a-name-without-an-end" * 4)
-    with open_page(write_report(run), width=width) as look:
-        assert look.cut_off() == []
-        rows = look.page.evaluate(
-            "[...document.querySelectorAll('.strip')].map(s => [...s.querySelectorAll('img')]"
-            ".map(i => Math.round(i.getBoundingClientRect().left)))"
-        )
-        assert len(rows) == 3
-        assert rows[0] == rows[1] == rows[2]  # an image and its views stand one below the other
+    (tmp_path / "page.html").write_text(page("run", NOTHING, Markup(sections(run)), NOTHING), encoding="utf-8")
+    with open_page(tmp_path / "page.html") as look:
+        for width in (1400, 400):
+            look.page.set_viewport_size({"width": width, "height": 900})
+            assert look.cut_off() == []
+            rows = look.page.evaluate(
+                "[...document.querySelectorAll('.strip')].map(s => [...s.querySelectorAll('img')]"
+                ".map(i => Math.round(i.getBoundingClientRect().left)))"
+            )
+            assert len(rows) == 3
+            assert rows[0] == rows[1] == rows[2]  # an image and its views stand one below the other
