@@ -41,7 +41,7 @@ class ProjectionFile(BaseModel):
     pretext: str = ""
     arm: str = ""
     fold: int | None = None
-    class_names: list[str]
+    class_names: Annotated[list[str], Field(max_length=1000)]
     images: Annotated[int, Field(ge=1, le=2**53)]
     x: Annotated[list[_Coordinate], Field(min_length=1, max_length=_MOST)]
     y: list[_Coordinate]

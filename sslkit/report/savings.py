@@ -30,13 +30,13 @@ def _saved(run: Run, line: Line) -> LabelsSaved | None:
 
     from sslkit.statistics import labels_saved
 
-    rows = [row for row in run.summaries if row.line == line]
-    helped = next((row.fraction for row in rows if row.verdict == "benefit"), None)
-    if helped is None or any(row.labels is None for row in rows):
+    rows = {row.fraction: row for row in run.summaries if row.line == line}  # whoever wrote them, in whatever order
+    shares = sorted(rows)
+    labels = [count for share in shares if (count := rows[share].labels) is not None]
+    helped = next((share for share in shares if rows[share].verdict == "benefit"), None)
+    pairs = [fold_means(run, line, share, "qwk") for share in shares]
+    folds = sorted(set().union(*pairs))
+    if helped is None or len(labels) < len(shares) or not folds:
         return None
-    folds = max(cell.fold for cell in run.cells) + 1
-    arms = np.full((2, len(rows), folds), np.nan)
-    for place, row in enumerate(rows):
-        for fold, pair in fold_means(run, line, row.fraction, "qwk").items():
-            arms[:, place, fold] = pair
-    return labels_saved([r.fraction for r in rows], [r.labels or 0.0 for r in rows], arms[0], arms[1], helped)
+    arms = np.array([[found.get(fold, (np.nan, np.nan)) for fold in folds] for found in pairs])
+    return labels_saved(shares, labels, arms[..., 0], arms[..., 1], helped)

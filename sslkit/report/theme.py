@@ -14,6 +14,11 @@ STYLE_SHEET = """
   --series-3: #c0659c; --series-4: #b87d00; --series-5: #2f8fce; --heat: #0072b2; --edge: #1b1f2438;
   --ramp-0: #e56a5d; --ramp-1: #d5536f; --ramp-2: #c33d80; --ramp-3: #ad2793; --ramp-4: #9410a2;
   --ramp-5: #7701a8; --ramp-6: #5801a4; --ramp-7: #370499; --ramp-8: #0d0887;
+  --shaded-ends:
+    linear-gradient(90deg, var(--ground) 40%, transparent) 0 0 / 28px 100% no-repeat local,
+    linear-gradient(270deg, var(--ground) 40%, transparent) 100% 0 / 28px 100% no-repeat local,
+    linear-gradient(90deg, var(--edge), transparent) 0 0 / 10px 100% no-repeat scroll,
+    linear-gradient(270deg, var(--edge), transparent) 100% 0 / 10px 100% no-repeat scroll;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
@@ -58,15 +63,15 @@ th.key { min-width: 9rem; } td.wrap { white-space: normal; overflow-wrap: anywhe
 .verdicts p + p { margin-top: 10px; }
 .outcomes { margin: -4px 0 16px; padding-left: 1.2em; max-width: 46rem; }
 nav { font-size: 0.92rem; }
-nav ul { display: flex; gap: 4px 22px; list-style: none; margin: 24px 0 0; padding: 10px 0; }
-nav ul { overflow-x: auto; border-block: 1px solid var(--rule); white-space: nowrap; }
+nav ul { display: flex; flex-wrap: wrap; gap: 4px 22px; list-style: none; margin: 24px 0 0; padding: 10px 0; }
+nav ul { border-block: 1px solid var(--rule); white-space: nowrap; }
 nav a { text-decoration: none; } nav a:hover { text-decoration: underline; }
 @media screen and (min-width: 1240px) {
   .with-links { display: grid; grid-template-columns: 168px minmax(0, 1080px); justify-content: center; }
   .with-links > :not(.skip, nav) { grid-column: 2; width: 100%; }
   .with-links > nav { grid-column: 1; grid-row: 1 / span 3; padding: 0 0 0 12px; }
   .with-links > nav ul {
-    position: sticky; top: 0; flex-direction: column; gap: 0; overflow: auto; max-height: 100vh;
+    position: sticky; top: 0; flex-flow: column; gap: 0; overflow: auto; max-height: 100vh;
     border: 0; margin: 0; padding: 44px 0 24px;
   }
   .with-links > nav a { display: block; padding: 5px 8px; border-radius: 4px; white-space: normal; }
@@ -90,13 +95,7 @@ section + section { border-top: 1px solid var(--rule); margin-top: 28px; }
   margin: 0; font-size: 1.3rem; font-weight: 600;
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere;
 }
-.scroll {
-  overflow-x: auto; margin: 16px 0; position: relative; background:
-    linear-gradient(90deg, var(--ground) 40%, transparent) 0 0 / 28px 100% no-repeat local,
-    linear-gradient(270deg, var(--ground) 40%, transparent) 100% 0 / 28px 100% no-repeat local,
-    linear-gradient(90deg, var(--edge), transparent) 0 0 / 10px 100% no-repeat scroll,
-    linear-gradient(270deg, var(--edge), transparent) 100% 0 / 10px 100% no-repeat scroll;
-}
+.scroll { overflow-x: auto; margin: 16px 0; position: relative; background: var(--shaded-ends); }
 details .scroll { background: none; }
 table { border-collapse: collapse; width: 100%; font-size: 0.94rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 12px; text-align: right; white-space: nowrap; }
@@ -172,14 +171,16 @@ img.pixels { image-rendering: pixelated; }
 .mistakes span { display: block; color: var(--muted); }
 footer { color: var(--muted); font-size: 0.88rem; padding-block: 40px 56px; }
 @media (max-width: 640px) {
-  main, header, footer { padding-left: 16px; padding-right: 16px; } header { padding-top: 28px; }
+  main, header, footer, .with-links nav { padding-left: 16px; padding-right: 16px; } header { padding-top: 28px; }
+  nav ul { flex-wrap: nowrap; overflow-x: auto; background: var(--shaded-ends); }
   .wide { display: none; } .narrow { display: block; }
   section { padding-top: 32px; } section + section { margin-top: 24px; }
   th, td { padding: 6px 3px; } table { font-size: 0.78rem; }
   .verdict.benefit, .verdict.harm { padding: 1px 5px; }
   tbody th[scope="row"] { white-space: normal; position: sticky; left: 0; background: var(--ground); }
   .statement { font-size: 1rem; } .verdicts p { font-size: 1.1rem; } .pairs th[scope="row"] { width: 8rem; }
-  .facts { grid-template-columns: repeat(auto-fit, minmax(110px, 1fr)); }
+  .facts { grid-template-columns: repeat(auto-fit, minmax(100px, 1fr)); gap: 14px; } .facts dd { font-size: 1.1rem; }
+  tbody .swatch { width: 18px; margin-right: 5px; }
   .strip { grid-template-columns: minmax(0, 1fr); } .strip figcaption span { display: inline; }
   .strip ul { grid-template-columns: repeat(min(4, var(--columns)), minmax(0, 1fr)); gap: 8px; }
 }

@@ -26,7 +26,8 @@ def labels_saved_sentence(saved: LabelsSaved, subject: str) -> str:
         "above": f"better than training from scratch on {_percent(needed)} %",
         "below": f"no better than training from scratch on less than {_percent(needed)} %",
     }[needed.bound]
-    return f"With {100 * saved.share:.4g} % of the labels, {subject} does {than}{_interval(saved)}: {_count(needed)}"
+    does = f"With {100 * saved.share:.4g} % of the labels, {subject} does {than}{_interval(saved)}"
+    return f"{does}: {saved_in_words(needed)}"
 
 
 def _interval(saved: LabelsSaved) -> str:
@@ -49,7 +50,8 @@ def _percent(share: EquivalentShare) -> str:
     return f"{percent:.0f}" if percent >= 9.95 else f"{percent:.1f}".removesuffix(".0")
 
 
-def _count(needed: EquivalentShare) -> str:
+def saved_in_words(needed: EquivalentShare) -> str:
+    """Return how many labels are saved by an arm that training from scratch needs such a share for."""
     count = round(needed.labels_saved)
     if needed.bound == "above" and count < 1:
         return "how many labels that saves lies beyond what was measured"

@@ -11,12 +11,15 @@ from sslkit.config.card import CardConfig
 from sslkit.report import write_report
 from sslkit.report.cards.checklist import ITEMS
 from sslkit.report.cards.facts import NO_DEVICE, NOT_PROVIDED
+from sslkit.report.cards.writing import write_cards
+from sslkit.report.tables import read_run
 
 MakeRun = Callable[..., Path]
 
 
 def read(run: Path, name: str) -> Any:
-    write_report(run)
+    (run / "report").mkdir(exist_ok=True)
+    write_cards(read_run(run), run / "report")
     return json.loads((run / "report" / f"{name}.json").read_text())
 
 

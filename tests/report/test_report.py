@@ -18,6 +18,12 @@ import pytest
 
 from sslkit.errors import RunDirectoryError
 from sslkit.report import write_report
+from sslkit.report.figures import Drawing
+from sslkit.report.sections.audit import audit_section
+from sslkit.report.sections.opening import opening, verdicts
+from sslkit.report.sections.scores import counts_table
+from sslkit.report.sections.training import pretraining_section
+from sslkit.report.tables import read_run
 
 MakeRun = Callable[..., Path]
 REFERABLE = ("auroc", "threshold", "sensitivity", "specificity")
@@ -29,7 +35,7 @@ class Page(HTMLParser):
 
     VOID = frozenset({"meta", "br", "hr", "col"})
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, page: Path | str) -> None:
         super().__init__()
         self.rows: list[list[str]] = []
         self.ids: list[str] = []
@@ -37,7 +43,7 @@ class Page(HTMLParser):
         self.addresses: list[str] = []
         self.open: list[str] = []
         self.text = ""
-        self.feed(path.read_text(encoding="utf-8"))
+        self.feed(page if isinstance(page, str) else page.read_text(encoding="utf-8"))
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -154,12 +160,11 @@ def test_paired_difference_of_table_and_headline_equals_a_naive_loop(make_run: M
                 differences.append(scores_of["pretrained"] - scores_of["scratch"])
             folds.append(sum(differences) / 2)
         expected.append(f"{sum(folds) / 3:+.3f}".replace("-", "\N{MINUS SIGN}"))
-    page = Page(write_report(run))
+    index = write_report(run)
+    page = Page(index)
     assert list(by_share(page, "difference", "rotation, pretrained").values()) == expected
     assert re.findall(r"a mean paired difference of (\S+) over 3 folds", page.text) == expected
-    differences = html.unescape(write_report(run).read_text()).partition("Paired differences to training from scratch")[
-        2
-    ]
+    differences = html.unescape(index.read_text()).partition("Paired differences to training from scratch")[2]
     assert ">scratch</th>" not in differences.partition("</table>")[0]
 
 
@@ -314,7 +319,7 @@ def test_provenance_and_data_are_echoed(small_report: Path) -> None:
 
 
 def test_figures_of_an_earlier_report_do_not_stay(make_run: Callable[..., Path]) -> None:
-    root = make_run()
+    root = make_run(fractions=[1.0], folds=1)
     (root / "report").mkdir()
     (root / "report" / "convergence-3.svg").write_text("<svg/>")
     (root / "report" / "notes.txt").write_text("mine")
@@ -356,7 +361,7 @@ def test_intervals_of_test_sampling_are_called_that(make_run: MakeRun) -> None:
         writer = csv.DictWriter(file, [*rows[0], "ci_low", "ci_high"])
         writer.writeheader()
         writer.writerows([row | {"ci_low": "0.4", "ci_high": "0.6125"} for row in rows])
-    page = Page(write_report(run))
+    page = Page(counts_table(read_run(run)))
     for label in ("rotation, pretrained", "scratch"):
         assert by_share(page, "test sampling only (QWK)", label) == {"100 %": "0.400 to 0.613"}
     assert "it says nothing of another training" in page.text
@@ -371,9 +376,10 @@ def test_a_probe_of_the_representation_is_drawn_and_the_kept_epoch_told(make_run
             line["probe_qwk"] = None if line["epoch"] % 10 else 0.2
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (folder / "config.json").write_text(json.dumps({"sslkit": {"epoch": 40 if fold == "0" else 20}}))
-    page = Page(write_report(run))
-    assert "Kept by the probe in place of the last epoch: 20 of 1." in page.text
-    assert len(list((run / "report").glob("pretraining-rotation-probe*.svg"))) == 1
+    drawings: list[Drawing] = []
+    section = pretraining_section(read_run(run), drawings)
+    assert "Kept by the probe in place of the last epoch: 20 of 1." in section
+    assert len([drawing for drawing in drawings if drawing.name.startswith("pretraining-rotation-probe")]) == 1
 
 
 def test_a_collapsed_representation_is_flagged_with_its_folds_and_its_spread_drawn(make_run: MakeRun) -> None:
@@ -387,29 +393,30 @@ def test_a_collapsed_representation_is_flagged_with_its_folds_and_its_spread_dra
             spread = 0.5 / line["epoch"] ** 2 if collapsing else 0.3 + 0.001 * line["epoch"]
             line |= {"feature_spread": spread, "untrained_spread": 0.4, "effective_rank": 1 + 40 * spread}
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    page = Page(write_report(run))
+    drawings: list[Drawing] = []
+    page = Page(verdicts(read_run(run)) + pretraining_section(read_run(run), drawings))
     said = "The representation of the pretext task 'agreement' has collapsed (folds 0, 2): the backbone says"
     assert page.text.count(said) == 2  # beside the verdicts, and over the curves
     assert "'rotation' has collapsed" not in page.text
     assert (
         page.text.count("a representation that ends below 10 % of that, at the dotted line, counts as collapsed") == 2
     )
-    svg = next((run / "report").glob("pretraining-agreement-feature-spread*.svg")).read_text()
-    assert "feature spread of agreement by epoch, 3 pretrainings; in the last epoch between 0.0003" in svg
-    assert not list((run / "report").glob("*untrained*"))
+    said = "feature spread of agreement by epoch, 3 pretrainings; in the last epoch between 0.0003"
+    assert [said in drawing.description for drawing in drawings].count(True) == 1
+    assert not [drawing for drawing in drawings if "untrained" in drawing.name]
 
 
 def test_cells_that_failed_are_counted_by_arm_and_share(make_run: MakeRun) -> None:
     place = {"pretext": "rotation", "arm": "pretrained", "fraction": 0.05, "repetition": 0}
     failed = [{"job": f"cells/{fold}", "reason": "x", "fold": fold, **place} for fold in range(2)]
     failed.append({"job": "cells/s", "reason": "x", "fold": 0, **place, "pretext": "", "arm": "scratch"})
-    page = Page(write_report(make_run(fractions=[0.05], folds=2, info={"failed_jobs": failed})))
+    page = Page(opening(read_run(make_run(fractions=[0.05], folds=2, info={"failed_jobs": failed}))))
     assert "3 jobs failed; what follows goes without." in page.text
     assert "lacking, by arm and share of the labels: rotation, pretrained at 5 %: 2; scratch at 5 %: 1." in page.text
 
 
 def test_what_kinds_of_images_there_are_is_told(make_run: MakeRun) -> None:
-    run = make_run(fractions=[1.0], folds=2)
+    run = make_run(fractions=[1.0], folds=1)
     spread = {"min": 1200.0, "median": 2000.0, "max": 3888.0}
     audit = {
         "images": {
@@ -425,7 +432,7 @@ def test_what_kinds_of_images_there_are_is_told(make_run: MakeRun) -> None:
         "label_probe": None,
     }
     (run / "audit.json").write_text(json.dumps(audit))
-    page = Page(write_report(run))
+    page = Page(audit_section(read_run(run)))
     assert ["formats", "JPEG (2), PNG (1)"] in page.rows
     assert ["width, px", "1,200 to 3,888, median 2,000"] in page.rows
     assert "1 image smaller than the size they are brought to" in page.text

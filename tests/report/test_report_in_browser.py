@@ -39,14 +39,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory, write_a_run: WriteRun, small
     }
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_pages_can_be_read_by_everybody(pages: dict[str, Path], name: str, dark: bool) -> None:
-    with open_page(pages[name], dark=dark) as look:
-        assert look.serious() == []
-        for width in (1400, 400):
+def test_pages_can_be_read_by_everybody(pages: dict[str, Path], name: str) -> None:
+    with open_page(pages[name], width=400) as look:
+        for width, scheme in ((400, "light"), (1400, "dark")):
             look.page.set_viewport_size({"width": width, "height": 900})
+            look.page.emulate_media(color_scheme=scheme)
             assert look.cut_off() == []
+            assert look.serious() == []
         assert look.said == []
         assert len(look.asked) == 1
 
@@ -79,12 +79,19 @@ def test_the_verdict_is_seen_first_and_the_figure_with_it(pages: dict[str, Path]
         assert figure["y"] + figure["height"] / 2 < 900
 
 
-def test_the_list_of_sections_stays_at_the_side_and_takes_one_line_of_a_phone(pages: dict[str, Path]) -> None:
+def test_the_list_of_sections_stays_at_the_side_is_whole_on_a_tablet_and_takes_one_line_of_a_phone(
+    pages: dict[str, Path],
+) -> None:
     with open_page(pages["report"]) as look:
         look.page.evaluate("window.scrollTo({top: 3000, behavior: 'instant'})")
         assert look.page.locator("nav a").first.bounding_box()["y"] == pytest.approx(44, abs=10)
+        scrolls = "node => node.scrollWidth > node.clientWidth"
+        look.page.set_viewport_size({"width": 700, "height": 900})
+        assert not look.page.eval_on_selector("nav ul", scrolls)
         look.page.set_viewport_size({"width": 400, "height": 900})
         assert look.page.locator("nav").bounding_box()["height"] < 80
+        assert look.page.eval_on_selector("nav ul", scrolls)
+        assert "gradient" in look.page.eval_on_selector("nav ul", "node => getComputedStyle(node).backgroundImage")
 
 
 def test_the_keyboard_skips_to_the_results(pages: dict[str, Path]) -> None:

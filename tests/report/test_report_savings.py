@@ -12,7 +12,6 @@ import pytest
 from sslkit.experiment.conclusions import add_differences, conclude
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.report.figures import draw_differences_by_share, draw_recall, draw_savings
-from sslkit.report.figures.savings import saved_labels
 from sslkit.report.savings import savings
 from sslkit.report.tables import Line, read_run
 from sslkit.statistics import EquivalentShare, LabelsSaved
@@ -22,7 +21,7 @@ ROTATION = Line("rotation", "pretrained")
 
 
 def typed(row: dict[str, str]) -> dict[str, Any]:
-    texts, whole = ("pretext", "arm", "cell"), ("fold", "repetition")
+    texts, whole = ("pretext", "arm", "cell", "verdict"), ("fold", "repetition")
     return {k: v if k in texts else int(v) if k in whole else float(v) if v else None for k, v in row.items()}
 
 
@@ -59,11 +58,12 @@ def test_labels_saved_are_those_of_the_conclusions(make_run: MakeRun) -> None:
     found = savings(run)
     assert list(found) == [ROTATION]
     assert found[ROTATION].share == 0.05
-    assert f": {round(found[ROTATION].needed.labels_saved):,} labels saved" in sentence
+    counted = f": {round(found[ROTATION].needed.labels_saved):,} labels saved"
+    assert counted in sentence
     drawing = draw_savings(run)
     assert drawing is not None
-    assert f"labels saved: {saved_labels(found[ROTATION])}" in drawing.description
-    assert f"rotation, pretrained: {saved_labels(found[ROTATION])} labels saved" in drawing.standalone
+    assert drawing.description == sentence.replace("pretraining by rotation", "rotation, pretrained")
+    assert f"rotation, pretrained{counted}</text>" in drawing.standalone
 
 
 def test_without_a_benefit_no_labels_are_counted(make_run: MakeRun) -> None:
@@ -75,10 +75,18 @@ def test_without_a_benefit_no_labels_are_counted(make_run: MakeRun) -> None:
     assert draw_savings(run) is None
 
 
-@pytest.mark.parametrize(("bound", "said"), [("at", "120"), ("above", "more than 120"), ("below", "none")])
-def test_what_lies_beyond_the_measured_is_said_so(bound: Any, said: str) -> None:
-    end = EquivalentShare(1.0, bound, 120.4)
-    assert saved_labels(LabelsSaved(0.1, end, None, None, 0.95, 3)) == said
+@pytest.mark.parametrize(
+    ("bound", "said"),
+    [("at", "120 labels saved"), ("above", "more than 120 labels saved"), ("below", "no labels saved")],
+)
+def test_what_lies_beyond_the_measured_is_said_so(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, bound: Any, said: str
+) -> None:
+    saved = LabelsSaved(0.1, EquivalentShare(1.0, bound, 120.4), None, None, 0.95, 3)
+    monkeypatch.setattr("sslkit.report.figures.savings.savings", lambda run: {ROTATION: saved})
+    drawing = draw_savings(read_run(make_run(fractions=[0.1, 1.0], folds=1)))
+    assert drawing is not None
+    assert f">rotation, pretrained: {said}</text>" in drawing.standalone
 
 
 def test_the_verdict_is_marked_in_the_figure_of_differences(make_run: MakeRun) -> None:
@@ -110,3 +118,27 @@ def test_recall_of_each_grade_is_the_mean_over_folds(make_run: MakeRun) -> None:
 def test_recall_is_not_drawn_of_more_arms_than_have_room(make_run: MakeRun) -> None:
     lines = [(f"task{k}", "pretrained") for k in range(6)] + [("", "scratch")]
     assert draw_recall(read_run(make_run(lines=lines, fractions=[0.05], folds=1))) is None
+
+
+@pytest.mark.parametrize(
+    "damage", ["another order", "a row twice", "a fold without end", "no pair at a share", "no pair at all"]
+)
+def test_tables_that_somebody_changed_cost_no_more_than_the_figure(make_run: MakeRun, damage: str) -> None:
+    root = make_run(fractions=[0.05, 0.25, 1.0], folds=4)
+    helped(root)
+    expected = savings(read_run(root))[ROTATION].needed
+    summary, results = read_table(root / "summary.csv"), read_table(root / "results.csv")
+    if damage == "another order":
+        summary.reverse()
+    elif damage == "a row twice":
+        summary.append(summary[0])
+    elif damage == "a fold without end":
+        results.append(results[0] | {"fold": 10**9})
+    elif damage == "no pair at a share":
+        results = [row for row in results if row["fraction"] != 0.25]
+    else:
+        results = [row for row in results if row["arm"] != "scratch"]
+    write_table(root / "summary.csv", summary)
+    write_table(root / "results.csv", results)
+    found = savings(read_run(root))
+    assert found == {} if damage.startswith("no pair") else found[ROTATION].needed == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from sslkit.errors import RunDirectoryError
 from sslkit.report import write_report
 from sslkit.report.comparison import paired_difference, spread
 from sslkit.report.figures import draw_differences
+from sslkit.report.sections.audit import audit_section
 from sslkit.report.sections.grades import referable_table
+from sslkit.report.sections.measured import measured_section
 from sslkit.report.sections.opening import facts, headline, opening
 from sslkit.report.sections.provenance import data_section, provenance_section
 from sslkit.report.sections.scores import score_table
@@ -124,11 +127,11 @@ AUDIT = {
 }
 
 
-def test_the_audit_is_told_and_escaped(make_run: Callable[..., Path]) -> None:
-    root = make_run()
+def test_the_audit_is_told_and_escaped(make_run: MakeRun) -> None:
+    root = make_run(fractions=[0.05], folds=1)
     (root / "audit.json").write_text(json.dumps(AUDIT))
 
-    page = write_report(root).read_text()
+    page = audit_section(read_run(root))
 
     assert "1 set of identical images" in page
     assert "by &lt;b&gt;looking&lt;/b&gt;" in page
@@ -137,28 +140,42 @@ def test_the_audit_is_told_and_escaped(make_run: Callable[..., Path]) -> None:
     assert "The figure to beat: QWK 0.357</strong>" in page
     assert page.count(">leak<") == 1
     assert page.count(">none found<") == 1
+    heads = re.findall('<th scope="col"( class="text")?>(.*?)</th>', page)
+    assert [name for left, name in heads if left] == ["what the probe sees", "shortcut"]  # as the texts below them
 
 
-def test_without_an_audit_there_is_no_such_section(make_run: Callable[..., Path]) -> None:
-    assert 'id="audit"' not in write_report(make_run()).read_text()
+def test_without_an_audit_there_is_no_such_section(small_report: Path) -> None:
+    assert audit_section(read_run(small_report.parents[1])) == ""
+    assert 'id="audit"' not in small_report.read_text()
 
 
-def test_a_damaged_audit_is_named(make_run: Callable[..., Path]) -> None:
-    root = make_run()
+def test_a_damaged_audit_is_named(make_run: MakeRun) -> None:
+    root = make_run(fractions=[0.05], folds=1)
     (root / "audit.json").write_text("{")
 
     with pytest.raises(RunDirectoryError, match=r"audit\.json is not JSON"):
         write_report(root)
 
 
-def test_verdicts_lead_where_they_were_drawn(make_run: Callable[..., Path]) -> None:
+def test_the_score_is_explained_where_it_leads(make_run: MakeRun) -> None:
+    run = read_run(make_run(fractions=[0.05], folds=1))
+    assert measured_section(run, []).count("QWK, quadratic weighted kappa, is the agreement") == 1
+    other = replace(run, info={**run.info, "primary_metric": "accuracy"})
+    assert "quadratic weighted kappa" not in measured_section(other, [])
+
+
+def test_verdicts_lead_where_they_were_drawn(make_run: MakeRun) -> None:
     sentence = "No difference shown: pretraining by rotation against training from scratch, on 5 % of the labels."
-    root = make_run(info={"conclusions": [{"pretext": "rotation", "arm": "pretrained", "sentence": sentence}]})
+    root = make_run(
+        fractions=[0.05],
+        folds=2,
+        info={"conclusions": [{"pretext": "rotation", "arm": "pretrained", "sentence": sentence}]},
+    )
 
-    page = write_report(root).read_text()
+    run = read_run(root)
 
-    assert f'<div class="verdicts"><p>{sentence}</p></div>' in page.partition("</header>")[0]
-    assert "No significance test is drawn" not in page
+    assert opening(run).endswith(f'<div class="verdicts"><p>{sentence}</p></div>')
+    assert "No significance test is drawn" not in headline(run)
 
 
 TOURNAMENT = [("rotation", "pretrained"), ("jigsaw", "pretrained"), ("jigsaw", "frozen"), ("", "scratch")]

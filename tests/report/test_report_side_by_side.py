@@ -18,6 +18,7 @@ from command_line import sslkit
 from sslkit import compare_runs
 from sslkit.errors import RunDirectoryError, UsageError
 from sslkit.report import write_report
+from sslkit.report.side_by_side.figures import draw_runs, styles_of
 from sslkit.report.side_by_side.named import read_runs
 from sslkit.report.side_by_side.pairs import run_pairs, same_data, why_no_pairs
 from sslkit.report.side_by_side.settings import differing_settings, differing_surroundings
@@ -182,6 +183,20 @@ def test_what_a_reader_must_know_of_single_runs_comes_first(make: Callable[..., 
     assert "<strong>a: Transductive: the pretraining saw the test images.</strong>" in page
     assert "<strong>b: 1 job failed; its own report says which.</strong>" in page
     assert "No difference shown: a tale." in page
+
+
+def test_failures_are_told_of_each_run_even_if_all_have_some(make: Callable[..., Path], tmp_path: Path) -> None:
+    runs = [make(name, name=name, info={"failed_jobs": [{"job": "x", "reason": "y"}]}) for name in "ab"]
+    page = compare_runs(runs, tmp_path / "c").read_text()
+    assert [f"<strong>{name}: 1 job failed; its own report says which.</strong>" in page for name in "ab"] == [True] * 2
+
+
+def test_runs_are_drawn_as_long_as_each_has_a_colour_of_its_own(make: Callable[..., Path]) -> None:
+    small: dict[str, Any] = {"lines": [("", "scratch")], "fractions": (1.0,), "folds": 1}
+    runs = read_runs([make(f"run{k}", name=f"run{k}", **small) for k in range(7)])
+    assert len(set(styles_of(runs[:6]).values())) == 6
+    assert draw_runs(runs[:6], "qwk") is not None
+    assert draw_runs(runs, "qwk") is None
 
 
 def test_a_run_without_results_has_its_place(make: Callable[..., Path], tmp_path: Path) -> None:

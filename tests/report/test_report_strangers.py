@@ -120,7 +120,7 @@ def test_no_name_becomes_an_element_an_attribute_or_a_control_character(make_run
 
 def _write(make_run: MakeRun, root: Path, names: list[str], **options: Any) -> Path:
     classes, others = names[:5], names[5:]
-    lines = [("", "scratch"), *((f"task-{k}", name) for k, name in enumerate(others[:8]))]
+    lines = [("", "scratch"), *((f"task-{k}", name) for k, name in enumerate(others[:4]))]
     run = make_run(classes=classes, lines=lines, info=info_of(names), **options)
     (run / "audit.json").write_text(json.dumps(audit_of(names)))
     (run / "pretraining" / "\x1b[2J").mkdir(parents=True)
@@ -304,8 +304,9 @@ def test_weights_beside_another_config_json_are_told(make_run: MakeRun, text: st
         write_report(run)
 
 
-def test_texts_without_end_are_reported(make_run: MakeRun) -> None:
-    long = "x" * 20_000
+@pytest.mark.parametrize("letters", [1000, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_texts_without_end_are_reported(make_run: MakeRun, letters: int) -> None:
+    long = "x" * letters
     run = make_run(
         fractions=[0.05], folds=1, classes=(long, "b"), lines=[("t", long), ("", "scratch")], name=long, referable=False
     )

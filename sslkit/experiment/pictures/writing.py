@@ -50,7 +50,10 @@ def make_pictures(study: Study, directory: RunDirectory, jobs: Jobs, warn: Calla
     try:
         _make(study, directory.pictures, jobs, warn)
     except Exception as error:  # a picture must not cost the results of days
-        warn(f"the pictures for the report could not be made: {_in_words(error)}; no result depends on them")
+        if study.config.report.pictures:
+            warn(f"the pictures for the report could not be made: {_in_words(error)}; no result depends on them")
+        else:  # photographs that are not wanted are still there
+            warn(f"earlier pictures could not be removed: {_in_words(error)}; remove {directory.pictures} yourself")
 
 
 def _make(study: Study, folder: Path, jobs: Jobs, warn: Callable[[str], None]) -> None:

@@ -90,16 +90,11 @@ def make_drawing(
     )
 
 
-def draw_svg(draw: Callable[[Figure], None], name: str, width: int, height: int) -> str:
-    """Return the SVG of a figure that ``draw`` fills, width and height in SVG units (a screen's pixels).
+def _render(sketch: Sketch, name: str, *, png: bool = False) -> tuple[str, bytes]:
+    """Return a figure as SVG, and as PNG if one is asked for; it is laid out once.
 
     Ids are salted with ``name``. The user's own settings of matplotlib neither matter nor change.
     """
-    return _render(Sketch(draw, width, height), name)[0]
-
-
-def _render(sketch: Sketch, name: str, *, png: bool = False) -> tuple[str, bytes]:
-    """Return a figure as SVG, and as PNG if one is asked for; it is laid out once."""
     import warnings
 
     import matplotlib

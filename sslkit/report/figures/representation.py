@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sslkit.report.figures.canvas import Drawing, draw_svg, inline, standalone
-from sslkit.report.figures.palette import INK, MUTED, RAMP
+from sslkit.report.figures.canvas import Drawing, Sketch, make_drawing
+from sslkit.report.figures.palette import INK, MARKERS, MUTED, RAMP
 from sslkit.report.projection import ProjectionFile
 from sslkit.report.text import plural, share
 
@@ -14,23 +14,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_MARKERS = (MARKERS[0], "s", *MARKERS[1:])
 _UNLABELLED = "no label"
 
 
 def draw_representation(projection: ProjectionFile) -> Drawing:
     """Draw one mark an image: its colour and shape the grade, ringed where the weights have not seen it."""
-    name = "representation"
-    wide = draw_svg(lambda figure: _draw(projection, figure, columns=6), name, 900, 560)
-    narrow = draw_svg(lambda figure: _draw(projection, figure, columns=2), f"{name}-narrow", 360, 400)
-    description = _describe(projection)
-    return Drawing(
-        name,
+    return make_drawing(
+        "representation",
         f"Features of {plural(projection.images, 'image')}, by {projection.method_name}",
-        description,
-        inline(wide, name, description),
-        standalone(wide, description),
-        inline(narrow, f"{name}-narrow", description),
+        _describe(projection),
+        Sketch(lambda figure: _draw(projection, figure, columns=6), 900, 560),
+        narrow=Sketch(lambda figure: _draw(projection, figure, columns=2), 360, 400),
     )
 
 

@@ -10,19 +10,20 @@ from sslkit.report.figures.palette import BASELINE, GROUND, INK, line_styles
 from sslkit.report.figures.shares import finish_shares
 from sslkit.report.savings import savings
 from sslkit.report.tables import Line, Run
-from sslkit.report.text import count, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sslkit.statistics import EquivalentShare, LabelsSaved
+    from sslkit.statistics import LabelsSaved
 
 _ROW = 46
 
 
 def draw_savings(run: Run) -> Drawing | None:
     """Draw the labels saved of every line with a benefit; None where there is none."""
+    from sslkit.statistics import labels_saved_sentence
+
     saved = savings(run)
     if not saved:
         return None
@@ -30,31 +31,15 @@ def draw_savings(run: Run) -> Drawing | None:
     return make_drawing(
         "labels-saved",
         "Labels saved",
-        f"{'; '.join(_describe(line, one) for line, one in saved.items())}.",
+        f"{'. '.join(labels_saved_sentence(one, line.label) for line, one in saved.items())}.",
         Sketch(lambda figure: _draw(run, figure, saved), 900, height),
         narrow=Sketch(lambda figure: _draw(run, figure, saved), 360, height),
     )
 
 
-def saved_labels(saved: LabelsSaved) -> str:
-    """Return how many labels were saved, in as few words as can be."""
-    labels = count(max(0, round(saved.needed.labels_saved)))
-    return {"at": labels, "above": f"more than {labels}", "below": "none"}[saved.needed.bound]
-
-
-def _describe(line: Line, saved: LabelsSaved) -> str:
-    interval = "" if saved.low is None or saved.high is None else f" ({_end(saved.low)} to {_end(saved.high)})"
-    return (
-        f"{line.label} at {share(saved.share)} of the labels does as well as training from scratch on "
-        f"{_end(saved.needed)}{interval}: labels saved: {saved_labels(saved)}"
-    )
-
-
-def _end(end: EquivalentShare) -> str:
-    return f"{ {'at': '', 'above': 'more than ', 'below': 'less than '}[end.bound] }{100 * end.value:.3g} %"
-
-
 def _draw(run: Run, figure: Figure, saved: Mapping[Line, LabelsSaved]) -> None:
+    from sslkit.statistics.sentence import saved_in_words
+
     axes, styles = figure.add_subplot(), line_styles(run.lines)
     finish_shares(axes, run.fractions)
     for place, (line, one) in enumerate(saved.items()):
@@ -69,7 +54,7 @@ def _draw(run: Run, figure: Figure, saved: Mapping[Line, LabelsSaved]) -> None:
         )
         axes.plot([one.share], [place], marker=style.marker, color=style.colour, markersize=8)
         _needed(axes, place, one)
-        said = f"{line.label}: {saved_labels(one)} labels saved"
+        said = f"{line.label}: {saved_in_words(one.needed)}"
         axes.text(run.fractions[0], place - 0.32, said, color=INK, fontsize=11, ha="left", va="bottom")
     axes.set_yticks([])
     axes.grid(axis="y", visible=False)

@@ -115,11 +115,12 @@ def _probes(audit: Mapping[str, Any]) -> Iterator[Markup]:
         for probe in probes
     ]
     if rows:
-        names = ("what the probe sees", "answers found", "95 % interval", "chance", "shortcut")
+        titles = [column("what the probe sees", "text")]
+        titles += [*map(column, ("answers found", "95 % interval", "chance")), column("shortcut", "text")]
         yield element("h3", "Shortcuts")
         said = "What small linear models find of a pretext task's answers at the edges of its views."
         yield element("p", said, class_="note")
-        yield table("Shortcut probes", head(*map(column, names)), element("tbody", *rows))
+        yield table("Shortcut probes", head(*titles), element("tbody", *rows))
     probe = audit["label_probe"]
     if probe is not None and probe["qwk"] is not None:
         auroc = "" if probe["auroc"] is None else f" and a referable AUROC of {number(probe['auroc'])}"

@@ -11,6 +11,9 @@ from sslkit.report.sections.scores import counts_table, difference_table, score_
 from sslkit.report.sections.tasks import NUM_SHARES, compared_lines, tasks_table
 from sslkit.report.tables import Run
 
+_KAPPA = "QWK, quadratic weighted kappa, is the agreement with the true grades: 1 is perfect, and 0 is chance."
+_CELLS = "A cell is one network, trained for one arm on one share of the labels and tested on one fold."
+
 
 def measured_section(run: Run, drawings: list[Drawing]) -> Markup:
     """Return the figure that the report is read for, what it comes to in words, and its tables."""
@@ -18,7 +21,8 @@ def measured_section(run: Run, drawings: list[Drawing]) -> Markup:
         return element("p", "No cell of this run has a result yet: results.csv has no rows.", class_="statement")
     if len(run.lines) > MOST_STATEMENTS:
         every = (element("summary", "Scores of every arm"), score_table(run), difference_table(run))
-        parts = [_tasks(run, drawings), headline(run), _savings(run, drawings), element("details", *every)]
+        kappa = element("p", _KAPPA, class_="note")
+        parts = [_tasks(run, drawings), kappa, headline(run), _savings(run, drawings), element("details", *every)]
         return join([*parts, counts_table(run)])
     drawing = draw_scores(run)
     drawings.append(drawing)
@@ -34,7 +38,10 @@ def _how_to_read(run: Run) -> str:
         if folds >= LEAST_FOLDS
         else "With fewer than three folds no interval of the mean is drawn. "
     )
-    return f"Large marks: means. Small dots: single cells. {intervals}The axis of shares is logarithmic."
+    kappa = f"{_KAPPA} " if run.metric == "qwk" else ""
+    return (
+        f"{kappa}Large marks: means. Small dots: single cells. {intervals}The axis of shares is logarithmic. {_CELLS}"
+    )
 
 
 def _tasks(run: Run, drawings: list[Drawing]) -> Markup:

@@ -30,6 +30,8 @@ def views_section(run: Run) -> Markup:
         f"{seen} was shown of {'it' if len(images) == 1 else 'them'} in the first epoch: the views themselves, as they "
         "were drawn. The task never learns a grade."
     )
+    if any(view["labels"] for task in tasks for view in task["views"]):
+        note += " Labels are the answers that it is to find, as numbers."
     parts = [element("p", note, class_="note"), _privacy(pictures)]
     said = [_grade(run, image["grade"]) for image in images]
     row = _strip(run, "Image", "", [image["picture"] for image in images], said, [f"Image, {text}" for text in said])

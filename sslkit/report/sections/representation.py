@@ -6,6 +6,7 @@ from sslkit.report.figures import Drawing
 from sslkit.report.figures.representation import draw_representation
 from sslkit.report.markup import NOTHING, Markup, element, join
 from sslkit.report.projection import ProjectionFile, read_projection
+from sslkit.report.sections.figures import figure
 from sslkit.report.tables import Run
 from sslkit.report.text import count, share
 
@@ -23,14 +24,8 @@ def representation_section(run: Run, drawings: list[Drawing]) -> Markup:
         return NOTHING
     drawing = draw_representation(projection)
     drawings.append(drawing)
-    both = (element("div", drawing.inline, class_="wide"), element("div", drawing.narrow, class_="narrow"))
-    return join(
-        [
-            element("p", _whose(projection), class_="note"),
-            element("figure", element("figcaption", drawing.title), *both),
-            element("p", _reading(projection), class_="note"),
-        ]
-    )
+    whose, reading = (element("p", said, class_="note") for said in (_whose(projection), _reading(projection)))
+    return join([whose, figure(drawing), reading])
 
 
 def _whose(projection: ProjectionFile) -> str:

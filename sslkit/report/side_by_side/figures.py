@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sslkit.report.comparison import mean_interval, select, spread
@@ -30,22 +31,21 @@ _DODGE = 1.03
 
 def styles_of(runs: Sequence[NamedRun]) -> dict[tuple[str, Line], LineStyle]:
     """Return a style for each line of each run: a colour a run, marker and dash by the arm."""
-    styles = {}
-    for place, named in enumerate(runs):
-        for line, own in line_styles(named.run.lines).items():
-            marker = own.marker if line.pretext == "" else MARKERS[list(named.run.lines).index(line) % len(MARKERS)]
-            styles[named.name, line] = LineStyle(SERIES[place % len(SERIES)], marker, own.dash)
-    return styles
+    return {
+        (named.name, line): replace(own, colour=SERIES[place % len(SERIES)])
+        for place, named in enumerate(runs)
+        for line, own in line_styles(named.run.lines).items()
+    }
 
 
 def draw_runs(runs: Sequence[NamedRun], metric: str) -> Drawing | None:
     """Draw the mean metric of every line of every run by share of the labels, with its interval.
 
     Returns:
-        The drawing; None where there are more lines than a figure can tell apart, or none.
+        The drawing; None where there are more runs or lines than a figure can tell apart, or none.
     """
     lines = [(named, line) for named in runs for line in named.run.lines]
-    if not 0 < len(lines) <= MOST_LINES:
+    if not 0 < len(lines) <= MOST_LINES or len(runs) > len(SERIES):
         return None
     told = [
         f"{named.label(line)}: "

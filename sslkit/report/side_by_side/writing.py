@@ -104,11 +104,14 @@ def _banners(runs: Sequence[NamedRun]) -> Iterator[Markup]:
             told.setdefault(notice, []).append(named.name)
         if info.get("transductive"):
             told.setdefault("Transductive: the pretraining saw the test images.", []).append(named.name)
-        if failed := info.get("failed_jobs", []):
-            told.setdefault(f"{plural(len(failed), 'job')} failed; its own report says which.", []).append(named.name)
-    for notice, names in told.items():
-        whose = "" if len(names) == len(runs) else f"{together(names)}: "
-        yield element("div", element("p", element("strong", f"{whose}{notice}")), class_="banner", role="note")
+    said = [f"{'' if len(names) == len(runs) else f'{together(names)}: '}{notice}" for notice, names in told.items()]
+    said += [
+        f"{named.name}: {plural(len(failed), 'job')} failed; its own report says which."
+        for named in runs
+        if (failed := named.run.info.get("failed_jobs"))
+    ]
+    for sentence in said:
+        yield element("div", element("p", element("strong", sentence)), class_="banner", role="note")
 
 
 def _links(runs: Sequence[NamedRun], output: Path) -> Iterator[tuple[str, str]]:

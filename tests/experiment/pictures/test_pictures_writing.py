@@ -137,7 +137,8 @@ def test_without_pictures_none_is_left_and_nothing_else_changes(root: Path) -> N
 
     assert heard.warnings == []
     assert not (root / "pictures").exists()
-    assert [path for path in root.rglob("*") if path.suffix in (".jpg", ".png")] == []
+    pictures = [path for path in root.rglob("*") if path.suffix in (".jpg", ".png")]
+    assert {path.with_suffix(".svg").is_file() for path in pictures} == {True}  # figures of the report, no photograph
     for path in (root / "report").iterdir():
         assert b"data:image" not in path.read_bytes()
     assert {path: path.read_bytes() for path in kept} == kept
@@ -189,6 +190,16 @@ def test_no_failure_costs_a_result(root: Path, monkeypatch: pytest.MonkeyPatch, 
     assert not (root / "pictures").exists()
     assert [path.name for path in root.iterdir() if path.name.endswith(".part")] == []
     assert json.loads((root / "run.json").read_text())["sessions"][-1]["warnings"] == heard
+
+
+def test_photographs_that_cannot_be_removed_are_told_of(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(writing, "_remove", fail)
+    told = r"earlier pictures could not be removed: PermissionError: .*denied.*; remove .*run/pictures yourself"
+    (heard,) = run_again(root, report={"pictures": False})
+    assert re.fullmatch(told, heard)
 
 
 def test_a_link_in_their_place_is_taken_away_and_not_followed(root: Path, tmp_path: Path) -> None:
