@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -95,12 +94,9 @@ def client_of(scope: Scope) -> str:
 
 
 def session_tokens(cookies: Iterable[str]) -> list[str]:
-    """Return the tokens in a request's cookies; other programs of this machine may have set cookies as well."""
-    tokens = []
-    for header in cookies:
-        try:
-            cookie = SimpleCookie(header)
-        except CookieError:
-            continue
-        tokens += [cookie[COOKIE].value] if COOKIE in cookie else []
-    return tokens
+    """Return the tokens in a request's cookies.
+
+    Other programs of this machine set cookies as well, of any form: http.cookies would stop at the first odd one.
+    """
+    pairs = (pair.strip().partition("=") for header in cookies for pair in header.split(";"))
+    return [token for name, _, token in pairs if name == COOKIE]

@@ -62,6 +62,8 @@ def test_the_password_opens_a_session(guarded: Site) -> None:
     cookie = cookie_of(reply)
     assert guarded.ask("GET", "/", Cookie=cookie).status == 200
     assert guarded.grade(photograph(), Cookie=f"other=1; {cookie}").status == 200
+    for odd in ('a={"x":1}', "a b=1", "=", "alone", "\xe9=1"):  # as other programs of this machine set them
+        assert guarded.ask("GET", "/", Cookie=f"{odd}; {cookie}").status == 200
     assert guarded.ask("GET", "/api/model", Cookie=f"{cookie}x").status == 401
     assert guarded.ask("GET", "/api/model", Cookie="a b=c; ]=").status == 401
 
