@@ -68,7 +68,8 @@ class Access:
         headers = Headers(scope=scope)
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            self._require_secret(client_of(scope), given.strip())
+            sent = given.strip().encode("latin-1").decode(errors="replace")  # a header's bytes come as Latin-1
+            self._require_secret(client_of(scope), sent)
             return True
         return any(self.sessions.holds(token) for token in session_tokens(headers.getlist("cookie")))
 

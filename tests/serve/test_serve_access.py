@@ -90,6 +90,14 @@ def test_programs_send_the_password_itself(guarded: Site) -> None:
     assert guarded.grade(photograph(), Authorization=f"Basic {PASSWORD}").status == 401
 
 
+def test_a_password_of_other_letters_opens_the_page_and_the_api() -> None:
+    with site(secret=Secret("Käse und Brötchen")) as running:
+        assert sign_in(running, "Käse und Brötchen").status == 303
+        header = "Bearer Käse und Brötchen".encode().decode("latin-1")  # the bytes that curl sends
+        assert running.ask("GET", "/api/model", Authorization=header).status == 200
+        assert running.ask("GET", "/api/model", Authorization="Bearer K\xe4se").status == 401
+
+
 def test_a_wrong_password_is_told_on_the_page(guarded: Site) -> None:
     reply = sign_in(guarded, "guess <b>")
     assert reply.status == 401
