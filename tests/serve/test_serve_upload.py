@@ -85,6 +85,8 @@ def test_nothing_is_written_to_temporary_files(monkeypatch: pytest.MonkeyPatch) 
             "several files; send one photograph at a time",
         ),
         (part(photograph()), FORM, "The form is malformed or ends early"),
+        (part(b"", "form-data") * 500 + b"--edge--\r\n", FORM, "more than 16,384 bytes around its file; send the file"),
+        (part(bytes(20_000), "form-data; name=note"), FORM, "more than 16,384 bytes around its file; send the file"),
         (b"no form at all", FORM, "The form is malformed or ends early"),
         (b"--edge--\r\n", FORM, "No photograph was sent|The form is malformed"),
         (part(b"text", 'form-data; name="note"') + b"--edge--\r\n", FORM, "No photograph was sent"),
