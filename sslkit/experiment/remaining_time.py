@@ -111,7 +111,8 @@ class RemainingTime:
         if running is None or job.id not in self._expected:
             return
         start = running.first[1] if running.first else 0.0  # of one that was gone on with, the rest alone was done now
-        done = self._expected[job.id] * (1 - start if start > 0.5 else 1.0)
+        was_begun = 0.5 < start < 1  # at 1 its first word was its last, which says nothing of where it began
+        done = self._expected[job.id] * (1 - start if was_begun else 1.0)
         seconds, expected = self._seen.get(_kind(job.id), (0.0, 0.0))
         self._seen[_kind(job.id)] = seconds + self._clock() - running.started, expected + done
 
@@ -138,7 +139,7 @@ class RemainingTime:
         """Return what the state of things says by itself."""
         seen = self._evidence()
         seconds, expected = (sum(values) for values in zip(*seen.values(), strict=True)) if seen else (0.0, 0.0)
-        if not self._measured and seconds < _EVIDENCE:
+        if not self._expected or (not self._measured and seconds < _EVIDENCE):
             return None
         mean = sum(self._expected.values()) / len(self._expected)
         prior = _PRIOR * mean if self._measured else 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -69,7 +68,8 @@ class Access:
         headers = Headers(scope=scope)
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            self._require_secret(client_of(scope), given.strip())
+            sent = given.strip().encode("latin-1").decode(errors="replace")  # a header's bytes come as Latin-1
+            self._require_secret(client_of(scope), sent)
             return True
         return any(self.sessions.holds(token) for token in session_tokens(headers.getlist("cookie")))
 
@@ -95,12 +95,9 @@ def client_of(scope: Scope) -> str:
 
 
 def session_tokens(cookies: Iterable[str]) -> list[str]:
-    """Return the tokens in a request's cookies; other programs of this machine may have set cookies as well."""
-    tokens = []
-    for header in cookies:
-        try:
-            cookie = SimpleCookie(header)
-        except CookieError:
-            continue
-        tokens += [cookie[COOKIE].value] if COOKIE in cookie else []
-    return tokens
+    """Return the tokens in a request's cookies.
+
+    Other programs of this machine set cookies as well, of any form: http.cookies would stop at the first odd one.
+    """
+    pairs = (pair.strip().partition("=") for header in cookies for pair in header.split(";"))
+    return [token for name, _, token in pairs if name == COOKIE]

@@ -86,7 +86,8 @@ class _Form:
     def __init__(self, boundary: bytes) -> None:
         self._content = bytearray()
         self._field = self._value = self._disposition = b""
-        self._files, self._inside = 0, False
+        self._has_file = self._inside = False
+        self._frame = 0
         if not boundary:
             raise Refusal(400, "The form has no boundary: let the program that sends it write its Content-Type.")
         callbacks: MultipartCallbacks = {
@@ -105,16 +106,18 @@ class _Form:
             raise _malformed() from None
 
     def write(self, chunk: bytes) -> None:
+        before = len(self._content)
         try:
             self._parser.write(chunk)
         except FormParserError:
             raise _malformed() from None
+        self._frame += len(chunk) - (len(self._content) - before)
+        if self._frame > _FRAME:  # a million parts of nothing would keep the server busy
+            raise Refusal(400, f"The form has more than {_FRAME:,} bytes around its file; send the file alone.")
 
     def photograph(self) -> bytes:
         if not self._complete:
             raise _malformed()
-        if self._files > 1:
-            raise Refusal(400, "The form has several files; send one photograph at a time.")
         return bytes(self._content)
 
     def _on_part_begin(self) -> None:
@@ -133,9 +136,10 @@ class _Form:
 
     def _on_headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
-        is_file = b"filename" in options
-        self._files += is_file
-        self._inside = is_file and self._files == 1
+        self._inside = b"filename" in options
+        if self._inside and self._has_file:
+            raise Refusal(400, "The form has several files; send one photograph at a time.")
+        self._has_file |= self._inside
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._inside:

@@ -167,6 +167,7 @@ def test_failed_jobs_take_no_more_time() -> None:
 
 def test_without_jobs_there_is_nothing_left() -> None:
     assert RemainingTime([], 1, {}, lambda: 0.0).seconds() is None
+    assert RemainingTime([], 2, {"cells/0": 12.0}, lambda: 0.0).seconds() is None
 
 
 def test_jobs_that_cost_nothing_take_some_time() -> None:
@@ -189,3 +190,13 @@ def test_thousands_of_jobs_are_reckoned_at_once() -> None:
     rest.finished(jobs[0])
     total = sum(job.truth for job in jobs) / 64
     assert rest.seconds() == pytest.approx(total, rel=0.6)
+
+
+def test_a_job_whose_first_word_is_its_last_counts_as_a_whole_one() -> None:
+    now, jobs = 0.0, [Planned(f"cells/{number}", (), 5, 2.0) for number in range(4)]
+    rest = RemainingTime(jobs, 1, {}, lambda: now)
+    rest.started(jobs[0])
+    now = 2.0
+    rest.progressed(jobs[0], 2, 2)
+    rest.finished(jobs[0])
+    assert rest.seconds() == pytest.approx(6.0)

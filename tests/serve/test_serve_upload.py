@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import tempfile
 import threading
 from collections.abc import Iterator
+from http.client import HTTPConnection
 
 import pytest
 from serving import Site, photograph, site
@@ -83,6 +85,8 @@ def test_nothing_is_written_to_temporary_files(monkeypatch: pytest.MonkeyPatch) 
             "several files; send one photograph at a time",
         ),
         (part(photograph()), FORM, "The form is malformed or ends early"),
+        (part(b"", "form-data") * 500 + b"--edge--\r\n", FORM, "more than 16,384 bytes around its file; send the file"),
+        (part(bytes(20_000), "form-data; name=note"), FORM, "more than 16,384 bytes around its file; send the file"),
         (b"no form at all", FORM, "The form is malformed or ends early"),
         (b"--edge--\r\n", FORM, "No photograph was sent|The form is malformed"),
         (part(b"text", 'form-data; name="note"') + b"--edge--\r\n", FORM, "No photograph was sent"),
@@ -165,3 +169,15 @@ def test_a_request_that_is_being_answered_is_not_closed_but_one_that_never_ends_
         monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.3)
         running.grader.may_go_on.clear()
         assert talk(running, body) == b""
+
+
+def test_a_connection_that_asks_again_and_again_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "IDLE_SECONDS", 0.3)
+    with site() as running, contextlib.closing(HTTPConnection("127.0.0.1", running.port, timeout=5)) as connection:
+        connection.connect()
+        own = connection.sock
+        for _ in range(12):
+            connection.request("GET", "/health")
+            assert connection.getresponse().read() == b'{"status":"ok"}'
+            threading.Event().wait(0.1)
+        assert connection.sock is own
