@@ -31,6 +31,16 @@ def number(value: float | None, digits: int = 3) -> str:
     return UNDEFINED if value is None else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", MINUS)
 
 
+def p_value(value: float | None) -> str:
+    """Return a p-value, which is never said to be zero.
+
+    Example:
+        >>> p_value(0.266), p_value(0.00001)
+        ('0.266', '< 0.001')
+    """
+    return "< 0.001" if value is not None and value < 0.001 else number(value)
+
+
 def signed(value: float | None, digits: int = 3) -> str:
     """Return a number with its sign; zero, to the digits shown, has none.
 

@@ -13,6 +13,7 @@ from sslkit.experiment.conclusions import add_differences, conclude
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.report.figures import draw_differences_by_share, draw_recall, draw_savings
 from sslkit.report.savings import savings
+from sslkit.report.sections.scores import difference_table
 from sslkit.report.tables import Line, read_run
 from sslkit.statistics import EquivalentShare, LabelsSaved
 
@@ -99,6 +100,17 @@ def test_the_verdict_is_marked_in_the_figure_of_differences(make_run: MakeRun) -
     assert tested is not None
     assert tested.standalone.count(">benefit</text>") == 1
     assert "at 5 %, benefit" in tested.description
+
+
+def test_no_p_is_said_to_be_zero(make_run: MakeRun) -> None:
+    root = make_run(fractions=[0.05, 1.0], folds=5)
+    helped(root)
+    run = read_run(root)
+    smallest = min(row.scores["p_holm"] or 1 for row in run.summaries if row.scores["p_holm"] is not None)
+    assert 0 < smallest < 0.0005
+    table = difference_table(run)
+    assert "<td>&lt; 0.001</td>" in table
+    assert "<td>0.000</td>" not in table
 
 
 def test_differences_need_training_from_scratch(make_run: MakeRun) -> None:

@@ -9,7 +9,7 @@ from sslkit.report.markup import NOTHING, Markup, element, join
 from sslkit.report.reference import Reference, reference_for
 from sslkit.report.sections.table import column, group, head, line_name, row, table
 from sslkit.report.tables import Line, Run, Summary
-from sslkit.report.text import UNDEFINED, count, metric_name, number, plural, share, signed
+from sslkit.report.text import UNDEFINED, count, metric_name, number, p_value, plural, share, signed
 
 
 def score_table(run: Run) -> Markup:
@@ -105,7 +105,7 @@ def _test(summary: Summary | None) -> list[object]:
     verdict = summary.verdict.replace("no difference shown", "not shown")
     badge = element("span", verdict, class_=f"verdict {verdict.replace(' ', '-')}") if verdict else UNDEFINED
     interval = _interval(*(summary.scores.get(f"delta_{end}") for end in ("low", "high")), signs=True)
-    return [interval, number(summary.scores.get("p_holm")), badge]
+    return [interval, p_value(summary.scores.get("p_holm")), badge]
 
 
 def counts_table(run: Run) -> Markup:

@@ -17,7 +17,7 @@ from sslkit.report.side_by_side.named import NamedRun
 from sslkit.report.side_by_side.pairs import run_pairs, why_no_pairs
 from sslkit.report.side_by_side.settings import differing_settings, differing_surroundings
 from sslkit.report.tables import Line
-from sslkit.report.text import UNDEFINED, count, metric_name, moment, number, share, signed
+from sslkit.report.text import UNDEFINED, count, metric_name, moment, number, p_value, share, signed
 
 
 def conclusions(runs: Sequence[NamedRun]) -> Markup:
@@ -119,7 +119,7 @@ def pairs_section(runs: Sequence[NamedRun], metric: str, drawings: list[Drawing]
                     [
                         element("strong", signed(one.delta)),
                         UNDEFINED if one.low is None else f"{signed(one.low)} to {signed(one.high)}",
-                        number(one.p_holm),
+                        p_value(one.p_holm),
                         count(one.folds),
                     ],
                 )
