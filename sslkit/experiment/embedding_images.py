@@ -132,11 +132,10 @@ def _encode(encoder: Encoder, images: list[npt.NDArray[np.uint8]]) -> npt.NDArra
 
 def _decoded(paths: Iterable[Path], opened: Opened) -> Iterator[list[tuple[Path, npt.NDArray[np.uint8] | str]]]:
     """Yield batches of decoded files, or of reasons why they cannot be read; threads are a batch ahead."""
-    reader = opened.make_reader()
 
     def read(path: Path) -> npt.NDArray[np.uint8] | str:
         try:
-            return reader(path)
+            return opened.read(path)
         except (DataError, OSError) as error:
             return str(error)
 

@@ -25,9 +25,10 @@ from sslkit.engine.networks import Encoder
 from sslkit.engine.precision import Compute
 from sslkit.errors import DataError
 from sslkit.experiment.environment import available_cores
+from sslkit.experiment.file_format import Decode
 from sslkit.experiment.graded import Graded, GradedImage
 from sslkit.experiment.heat import overlay, write_picture
-from sslkit.experiment.trained_models import Decode, open_models
+from sslkit.experiment.trained_models import open_models
 from sslkit.files import make_folder, read_file
 from sslkit.interfaces import DownstreamHead
 from sslkit.registry import Registry
