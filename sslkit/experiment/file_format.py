@@ -11,16 +11,28 @@ import numpy.typing as npt
 
 from sslkit.data.decoding import decode_file
 from sslkit.data.image_files import SUFFIXES
+from sslkit.errors import DataError
 from sslkit.interfaces import Dataset
 from sslkit.registry import PluginInfo
 
-Decode = Callable[[bytes], bytes | npt.NDArray[np.uint8]]
+Pixels = npt.NDArray[np.uint8]
+Decode = Callable[[bytes], bytes | Pixels]
 
 
 def has_own_format(dataset: PluginInfo) -> bool:
     """Return whether a data set reads files in a format of its own."""
     inherited: object = Dataset.decode.__func__  # type: ignore[attr-defined]  # mypy sees no classmethod in it
     return getattr(dataset.cls.decode, "__func__", None) is not inherited
+
+
+def attempt(read: Callable[[], Pixels]) -> Pixels | str:
+    """Return what reading an image gives, or why it cannot be read, in words that do not name it again."""
+    try:
+        return read()
+    except OSError as error:
+        return error.strerror or str(error)
+    except DataError as error:
+        return str(error)
 
 
 @dataclass(frozen=True)
