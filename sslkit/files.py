@@ -130,6 +130,18 @@ def make_folder(folder: Path) -> None:
         raise StorageError.of(folder, error) from error
 
 
+def why_unwritable(path: Path) -> str | None:
+    """Return why no file can be written under a path, as far as that can be told without trying; None: it can."""
+    folder = path.absolute().parent
+    if path.is_dir():
+        return "is a folder"
+    if not folder.is_dir():
+        return f"cannot be written: there is no folder {path.parent}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"cannot be written: nothing may be written into the folder {path.parent}"
+    return None
+
+
 def make_scratch(beside: Path) -> Path:
     """Return a new folder under a temporary name that is to be renamed to ``beside``.
 

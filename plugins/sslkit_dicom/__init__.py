@@ -106,15 +106,19 @@ class Dicom(Dataset[DicomConfig]):
 
         return read_pixels(_path(record), self.max_pixels)
 
-    def decode(self, content: bytes) -> bytes | npt.NDArray[np.uint8]:
+    @classmethod
+    def decode(cls, content: bytes, max_pixels: int) -> bytes | npt.NDArray[np.uint8]:
         """Return the pixels of a DICOM file, as `read` does; anything else stays as it is.
 
         Raises:
             DataError: if it is a damaged DICOM file; the message never says what its header says of a patient.
         """
+        if content[128:132] != b"DICM":
+            return content
+        _require_pydicom()
         from sslkit_dicom.pixels import decode_pixels
 
-        return decode_pixels(content, self.max_pixels) if content[128:132] == b"DICM" else content
+        return decode_pixels(content, max_pixels)
 
     def fingerprint(self, record: Record) -> str:
         """Return a digest of the file and of the decoders that there are for it, without decoding anything."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from sslkit.cli.completing import runs
+from sslkit.cli.table_options import table_options
 from sslkit.cli.terminal import say
 from sslkit.cli.weights_options import weights_options
 
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
 @click.argument("path", metavar="RUN|DIR", type=click.Path(path_type=Path), shell_complete=runs)
 @click.argument("images", metavar="[IMAGE]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="A file, .npz or .parquet.")
+@table_options
 @weights_options
 def embed(
     path: Path,
     images: tuple[Path, ...],
     output: Path,
+    image_column: str,
+    root: Path | None,
     fold: int,
     weights: Weights,
     pretext: str | None,
@@ -38,18 +42,23 @@ def embed(
     """
     from sslkit import api
     from sslkit.engine.precision import keep_freed_memory
-    from sslkit.experiment.embedding import check_output
+    from sslkit.experiment.embedding import prepare_output
+    from sslkit.experiment.trained_models import find_images
+    from sslkit.registry import build_registry
 
-    check_output(output)
+    prepare_output(output)
+    registry = build_registry()
+    files = list(find_images(path, images, registry, image_column=image_column, root=root))
     keep_freed_memory()
     with _Progress() as progress:
         found = api.embed(
             path,
-            images or None,
+            files or None,
             fold=fold,
             weights=weights,
             pretext=pretext,
             arm=arm,
+            registry=registry,
             told=progress.told,
         )
     found.save(output)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sslkit.cli.completing import arms, pretext_tasks, runs
+from sslkit.cli.table_options import table_options
 from sslkit.cli.terminal import say
 
 NOTICE = "Not a medical device: for research only."
@@ -25,8 +26,7 @@ _path = click.Path(path_type=Path)
 @click.option(
     "--pretext", shell_complete=pretext_tasks, help="Of which pretext task; needed only where the run has several."
 )
-@click.option("--image-column", default="image", show_default=True, help="Of a table, the column of the images' paths.")
-@click.option("--root", type=_path, help="What paths in a table are relative to; by default the table's folder.")
+@table_options
 @click.option("--output", type=_path, metavar="FILE", help="Write the answers to a file: .csv or .json.")
 @click.option("--cam", type=_path, metavar="DIR", help="Write a picture of each image, and of where the evidence lies.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
@@ -49,6 +49,7 @@ def predict(
     """
     from sslkit.cli.grading import GradingProgress, print_json
     from sslkit.engine.precision import keep_freed_memory
+    from sslkit.errors import DataError
     from sslkit.experiment.graded_files import check_output, write_answers
     from sslkit.experiment.prediction import Predictor
     from sslkit.experiment.trained_models import find_images
@@ -56,6 +57,8 @@ def predict(
 
     if output is not None:
         check_output(output)
+    if cam is not None and cam.exists() and not cam.is_dir():
+        raise DataError(f"--cam {cam} is a file; give a folder, which is made where there is none")
     registry = build_registry()
     files = find_images(model, images, registry, image_column=image_column, root=root)
     total = files.count()  # which refuses a folder or pattern without an image before any model is loaded

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from sslkit.blame import blame, refuse
+from sslkit.blame import Provenance, blame, refuse
 from sslkit.data.image_statistics import STATISTICS
 from sslkit.data.preprocessing import Preprocessing
 from sslkit.errors import DataError, RunError, StorageError
@@ -124,25 +124,33 @@ def decode_chunk(
 def _read(dataset: Dataset[Any], record: Record) -> bytes | npt.NDArray[np.uint8]:
     with blame(dataset.provenance, "read()", contract=(DataError, OSError)):
         content = dataset.read(record)
-    return _checked(dataset, "read()", content, record.id)
+    return _checked(dataset.provenance, "read()", content, record.id)
 
 
-def decode_file(dataset: Dataset[Any], content: bytes) -> bytes | npt.NDArray[np.uint8]:
+def decode_file(
+    dataset: type[Dataset[Any]], provenance: Provenance, content: bytes, max_pixels: int
+) -> bytes | npt.NDArray[np.uint8]:
     """Return what a file holds that may be in a data set's own format: the bytes of an image file, or pixels.
+
+    Args:
+        dataset: the class; no data set is made of it, since its images may be far away.
+        provenance: where it comes from.
+        content: the bytes of the file.
+        max_pixels: the most pixels of an image.
 
     Raises:
         DataError: if it is damaged.
         PluginError: if the data set fails, or answers with something else.
     """
-    with blame(dataset.provenance, "decode()", contract=(DataError, OSError)):
-        decoded = dataset.decode(content)
-    return _checked(dataset, "decode()", decoded)
+    with blame(provenance, "decode()", contract=(DataError, OSError)):
+        decoded = dataset.decode(content, max_pixels)
+    return _checked(provenance, "decode()", decoded)
 
 
 def _checked(
-    dataset: Dataset[Any], call: str, content: object, name: str | None = None
+    provenance: Provenance, call: str, content: object, name: str | None = None
 ) -> bytes | npt.NDArray[np.uint8]:
     if isinstance(content, bytes | np.ndarray):
         return content
     given = type(content).__name__ + ("" if name is None else f" for the image {name!r}")
-    raise refuse(dataset.provenance, call, given, "the bytes of an image file, or an array of pixels")
+    raise refuse(provenance, call, given, "the bytes of an image file, or an array of pixels")

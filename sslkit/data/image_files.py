@@ -63,9 +63,11 @@ class ImageFiles:
             found = self._below(path)
             nothing = f"no image in the folder {path} or in any folder below it; looked for {', '.join(self.suffixes)}"
             yield from _some(found, f"{nothing}. Hidden files are passed over")
-        elif path.suffix.lower() in _TABLES and not glob.has_magic(str(path)):
+            return
+        is_pattern = glob.has_magic(str(path)) and not _ask(path, os.path.lexists)
+        if path.suffix.lower() in _TABLES and not is_pattern:
             yield from self._rows(path)
-        elif glob.has_magic(str(path)) and not _ask(path, os.path.lexists):
+        elif is_pattern:
             matches = sorted(glob.iglob(str(path), recursive=True))
             found = (Path(match) for match in matches if _ask(Path(match), os.path.isfile))
             nothing = f"no file fits the pattern {shown(str(path))}; '**' stands for any folders, '*' for any name"

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sslkit.errors import DataError
-from sslkit.files import make_folder, write_atomically
+from sslkit.files import make_folder, why_unwritable, write_atomically
 from sslkit.printable import abbreviate, shown
 
 SUFFIXES = (".npz", ".parquet")
@@ -73,7 +73,7 @@ class Embedding:
         except ValueError as error:
             raise DataError(f"this is no table of features, and {path} was not written: {error}") from None
         make_folder(path.absolute().parent)
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             write_atomically(path, lambda file: np.savez(file, **self._arrays()))
         else:
             table = self._table()
@@ -91,7 +91,7 @@ class Embedding:
         """
         path = check_output(Path(path))
         try:
-            made = _read_npz(path) if path.suffix == ".npz" else _read_parquet(path)
+            made = _read_npz(path) if path.suffix.lower() == ".npz" else _read_parquet(path)
             made._check()
         except FileNotFoundError:
             raise DataError(f"there is no file of features {path}; 'sslkit embed' writes one") from None
@@ -118,9 +118,9 @@ class Embedding:
         width = self.features.shape[1]
         values = pyarrow.array(self.features.reshape(-1))
         known: dict[str, Any] = {
-            "id": pyarrow.array(self.ids, pyarrow.string()),
+            "id": pyarrow.array(map(_as_text, self.ids), pyarrow.string()),
             "label": pyarrow.array(self.grades, mask=self.grades == _UNKNOWN),
-            "group": pyarrow.array([group or None for group in self.groups], pyarrow.string()),
+            "group": pyarrow.array([_as_text(group) or None for group in self.groups], pyarrow.string()),
             "fold": pyarrow.array(self.folds, mask=self.folds == _UNKNOWN),
             "features": pyarrow.FixedSizeListArray.from_arrays(values, width),
         }
@@ -150,11 +150,23 @@ def check_output(path: Path) -> Path:
     Raises:
         DataError: if it does not, or what writes it is not installed.
     """
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{shown(str(path))} says not how to write features: give a name that ends in .npz or .parquet")
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         _pyarrow()
     return path
+
+
+def prepare_output(path: Path) -> None:
+    """Refuse a file that no features can be written to, before any are computed, and make its folder.
+
+    Raises:
+        DataError: if its name says not how they are to be written, or it would be a folder.
+        StorageError: if its folder cannot be made.
+    """
+    make_folder(check_output(path).absolute().parent)
+    if reason := why_unwritable(path):
+        raise DataError(f"{path} {reason}; give the path of a file")
 
 
 def _pyarrow() -> Any:
@@ -168,7 +180,15 @@ def _pyarrow() -> Any:
     return pyarrow
 
 
+def _as_text(name: str) -> str:
+    """Return a name in which what is no text, as in the names of some files, is written as JSON does."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def _read_npz(path: Path) -> Embedding:
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is no archive of arrays, or was cut off")
     with np.load(path, allow_pickle=False) as arrays:
         return Embedding(
             ids=tuple(arrays["ids"].tolist()),

@@ -6,6 +6,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sslkit.engine.networks import Encoder, batches_of, check_outputs, encode_ro
 from sslkit.errors import DataError, RunDirectoryError
 from sslkit.experiment.embedding import Embedding
 from sslkit.experiment.environment import available_cores, num_decoders, process_context
+from sslkit.experiment.file_format import attempt
 from sslkit.experiment.opening import Opened
 from sslkit.experiment.plan import make_manifest
 from sslkit.experiment.run_directory import RunDirectory
@@ -132,21 +134,13 @@ def _encode(encoder: Encoder, images: list[npt.NDArray[np.uint8]]) -> npt.NDArra
 
 def _decoded(paths: Iterable[Path], opened: Opened) -> Iterator[list[tuple[Path, npt.NDArray[np.uint8] | str]]]:
     """Yield batches of decoded files, or of reasons why they cannot be read; threads are a batch ahead."""
-    reader = opened.make_reader()
-
-    def read(path: Path) -> npt.NDArray[np.uint8] | str:
-        try:
-            return reader(path)
-        except (DataError, OSError) as error:
-            return str(error)
-
     paths = iter(paths)
     ahead: deque[list[tuple[Path, Future[Any]]]] = deque()
     with ThreadPoolExecutor(min(available_cores(), _MOST_THREADS)) as pool:
         try:
             while True:
                 while len(ahead) < 2 and (batch := list(islice(paths, _BATCH))):
-                    ahead.append([(path, pool.submit(read, path)) for path in batch])
+                    ahead.append([(path, pool.submit(attempt, partial(opened.read, path))) for path in batch])
                 if not ahead:
                     return
                 yield [(path, future.result()) for path, future in ahead.popleft()]

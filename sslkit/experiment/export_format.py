@@ -59,6 +59,7 @@ class ExportTable(PluginConfig):
         fold: whose test images the weights have not seen; None: pretraining saw all images.
         arm: of the finetuned weights.
         epoch: of the pretraining, as it was kept.
+        dataset: the plugin that reads files which are no photographs; None: the run had photographs.
         backbone: the plugin that builds the network.
         head: the plugin that decodes it; None: there is no head.
         class_names: of the head, in order of their grades.
@@ -76,6 +77,7 @@ class ExportTable(PluginConfig):
     fold: int | None = None
     arm: str | None = None
     epoch: int | None = None
+    dataset: ExportedPlugin | None = None
     backbone: ExportedPlugin
     head: ExportedPlugin | None = None
     class_names: tuple[str, ...] = ()

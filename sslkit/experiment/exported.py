@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -20,6 +20,8 @@ from sslkit.engine.precision import Compute
 from sslkit.engine.weights import load_weights, read_weights, refuse_misfits
 from sslkit.errors import ConfigError, PluginError, RunDirectoryError
 from sslkit.experiment.export_format import BACKBONE, CONFIG, FORMAT, HEAD, ExportedPlugin, ExportTable
+from sslkit.experiment.file_format import FileFormat
+from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.study import configure
 from sslkit.interfaces import Backbone, DownstreamHead
 from sslkit.printable import abbreviate, shown
@@ -51,9 +53,44 @@ class ExportedModel:
 def is_exported(folder: Path) -> bool:
     """Return whether ``sslkit export`` has written a folder."""
     try:
-        return isinstance(_read_json(folder).get("sslkit"), dict)
+        return _is_table(_read_json(folder).get("sslkit"))
     except RunDirectoryError:
         return False
+
+
+def holds_run(path: Path) -> bool:
+    """Return whether a path is a run; if not, it is a directory that was exported, be it damaged.
+
+    Raises:
+        RunDirectoryError: if it is neither.
+    """
+    if RunDirectory(path).config.is_file():
+        return True
+    if any((path / name).exists() for name in (CONFIG, BACKBONE)):
+        return False
+    raise RunDirectoryError(
+        f"{path} holds neither a run (no config.toml) nor exported weights (no {CONFIG}); give the directory of "
+        "'sslkit run' or of 'sslkit export'"
+    )
+
+
+def format_of(folder: Path, table: ExportTable, registry: Registry) -> FileFormat:
+    """Return which files hold images for an exported network.
+
+    Args:
+        folder: the exported directory.
+        table: of its config.json.
+        registry: the installed plugins.
+
+    Raises:
+        PluginError: if the plugin that reads files which are no photographs is not installed.
+    """
+    if table.dataset is None:
+        return FileFormat()
+    try:
+        return FileFormat.of(registry.find("dataset", table.dataset.name), table.preprocessing.max_pixels)
+    except PluginError as error:
+        raise _missing(folder, "dataset", table.dataset, error) from error
 
 
 def read_exported(folder: Path, registry: Registry, compute: Compute) -> ExportedModel:
@@ -88,8 +125,10 @@ def read_table(folder: Path, config: Mapping[str, Any] | None = None) -> ExportT
     """
     config = _read_json(folder) if config is None else config
     values = config.get("sslkit")
-    if not isinstance(values, dict):
-        raise RunDirectoryError(f"{folder} was not written by 'sslkit export': its {CONFIG} has no table 'sslkit'")
+    if not _is_table(values):
+        raise RunDirectoryError(
+            f"{folder} was not written by 'sslkit export': its {CONFIG} has no table 'sslkit' of one"
+        )
     if isinstance(version := values.get("format"), int) and version > FORMAT:
         raise RunDirectoryError(
             f"{folder} was written by a later sslkit (format {version}; this one reads up to {FORMAT}); "
@@ -101,6 +140,11 @@ def read_table(folder: Path, config: Mapping[str, Any] | None = None) -> ExportT
         raise RunDirectoryError(
             f"{folder / CONFIG} is not as 'sslkit export' writes it; export it again:\n{error}"
         ) from None
+
+
+def _is_table(values: object) -> TypeGuard[dict[str, Any]]:
+    """Return whether it is meant for ExportTable; a pretraining's config.json has a table "sslkit", too."""
+    return isinstance(values, dict) and "format" in values
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
@@ -160,7 +204,11 @@ def _make(folder: Path, kind: Kind, plugin: ExportedPlugin, registry: Registry, 
     except PluginError as error:
         if any((found.kind, found.name) == (kind, plugin.name) for found in registry.plugins):
             raise
-        raise PluginError(
-            f"{folder} needs the {kind} {shown(plugin.name)} of {plugin.distribution} {plugin.version}, which is not "
-            f"installed: pip install {plugin.distribution}. ({error})"
-        ) from error
+        raise _missing(folder, kind, plugin, error) from error
+
+
+def _missing(folder: Path, kind: Kind, plugin: ExportedPlugin, error: PluginError) -> PluginError:
+    return PluginError(
+        f"{folder} needs the {kind} {shown(plugin.name)} of {plugin.distribution} {plugin.version}, which is not "
+        f"installed: pip install {plugin.distribution}. ({error})"
+    )

@@ -28,6 +28,7 @@ from sslkit.experiment.export_format import (
     ExportTable,
 )
 from sslkit.experiment.exported import is_exported, tensors_of
+from sslkit.experiment.file_format import has_own_format
 from sslkit.experiment.onnx_export import write_onnx
 from sslkit.experiment.recipe import Configured
 from sslkit.experiment.run_weights import RunWeights
@@ -177,6 +178,7 @@ def _write_weights(chosen: RunWeights, folder: Path) -> tuple[ExportTable, dict[
         fold=chosen.fold,
         arm=chosen.arm,
         epoch=chosen.epoch,
+        dataset=_decoding(study.dataset),
         backbone=_described(backbone),
         head=None if chosen.head is None else _described(study.head),
         class_names=() if chosen.head is None else tuple(chosen.head.class_names),
@@ -221,6 +223,14 @@ def _described(plugin: Configured) -> ExportedPlugin:
     return ExportedPlugin(
         name=plugin.name, options=options, distribution=plugin.info.distribution, version=plugin.info.version
     )
+
+
+def _decoding(dataset: Configured) -> ExportedPlugin | None:
+    """Return what decodes a data set's own format, without its options, which say where its images are."""
+    info = dataset.info
+    if not has_own_format(info):
+        return None
+    return ExportedPlugin(name=info.name, distribution=info.distribution, version=info.version)
 
 
 def _move(scratch: Path, target: Path) -> None:

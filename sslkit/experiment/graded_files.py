@@ -12,7 +12,7 @@ from typing import Any
 
 from sslkit.errors import DataError
 from sslkit.experiment.graded import GradedImage
-from sslkit.files import write_atomically
+from sslkit.files import why_unwritable, write_atomically
 
 FORMATS = (".csv", ".json")
 """What a file of answers may end in."""
@@ -22,13 +22,12 @@ def check_output(path: Path) -> None:
     """Refuse a file that no answers can be written to, before any is computed.
 
     Raises:
-        DataError: if its name has another ending, or it would be a folder or in none.
+        DataError: if its name has another ending, it would be a folder or in none, or its folder is read-only.
     """
     if path.suffix.lower() not in FORMATS:
         raise DataError(f"{path} is neither a table nor JSON; give a name that ends in {' or '.join(FORMATS)}")
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else f"cannot be written: there is no folder {path.parent}"
-        raise DataError(f"{path} {what}; give the path of a file in a folder that exists")
+    if reason := why_unwritable(path):
+        raise DataError(f"{path} {reason}; give the path of a file in a folder that exists")
 
 
 def write_answers(path: Path, answers: Iterable[GradedImage], class_names: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sslkit.data.decoding import decode_file
-from sslkit.data.image_files import SUFFIXES
 from sslkit.data.preprocessing import Preprocessing
 from sslkit.engine.networks import Encoder
 from sslkit.engine.precision import Compute
 from sslkit.errors import RunDirectoryError
-from sslkit.experiment.export_format import BACKBONE, CONFIG, ExportTable
-from sslkit.experiment.exported import read_exported, read_table
-from sslkit.experiment.run_directory import RunDirectory
+from sslkit.experiment.export_format import ExportTable
+from sslkit.experiment.exported import format_of, holds_run, read_exported, read_table
+from sslkit.experiment.file_format import FileFormat
 from sslkit.experiment.run_weights import Weights, load_run_weights
 from sslkit.experiment.study import Study
 from sslkit.files import read_file
-from sslkit.interfaces import Dataset
 from sslkit.printable import shown
 from sslkit.registry import Registry
 
@@ -34,26 +30,26 @@ class Opened:
     Attributes:
         encoder: the network behind its normalisation, in eval mode.
         preprocessing: what an image must go through first.
-        study: of a run; None of an exported directory, which does not know the images.
+        study: of a run; None of an exported directory, which does not know the run's images.
+        files: which files hold images.
         about: the run's name, which weights they are, of which task, fold and arm.
     """
 
     encoder: Encoder
     preprocessing: Preprocessing
     study: Study | None
+    files: FileFormat
     about: dict[str, Any]
 
     @property
     def suffixes(self) -> tuple[str, ...]:
         """Endings of what counts as an image in a folder; a run's data set may have a format of its own."""
-        return SUFFIXES if self.study is None else (*SUFFIXES, *self.study.dataset.info.cls.suffixes)
+        return self.files.suffixes
 
-    def make_reader(self) -> Callable[[Path], npt.NDArray[np.uint8]]:
-        """Return what turns a file into the pixels, uint8 (size, size, 3), that the encoder takes."""
-        if self.study is None or self.study.dataset.info.cls.decode is Dataset.decode:
-            return lambda path: self.preprocessing.apply(read_file(path))
-        dataset = self.study.make_dataset()
-        return lambda path: self.preprocessing.apply(decode_file(dataset, read_file(path)))
+    def read(self, path: Path) -> npt.NDArray[np.uint8]:
+        """Return the pixels of a file, uint8 (size, size, 3), that the encoder takes."""
+        content = read_file(path)
+        return self.preprocessing.apply(content if self.files.decode is None else self.files.decode(content))
 
 
 def open_weights(
@@ -80,7 +76,7 @@ def open_weights(
     Raises:
         RunDirectoryError: if there is neither, or it has no such weights.
     """
-    if RunDirectory(path).config.is_file():
+    if holds_run(path):
         chosen = load_run_weights(path, registry, compute, fold=fold, weights=weights, pretext=pretext, arm=arm)
         about = {
             "run": chosen.study.config.name,
@@ -89,17 +85,13 @@ def open_weights(
             "fold": chosen.fold,
             "arm": chosen.arm,
         }
-        return Opened(chosen.encoder, chosen.study.preprocessing, chosen.study, about)
-    if not any((path / name).exists() for name in (CONFIG, BACKBONE)):
-        raise RunDirectoryError(
-            f"{path} holds neither a run (no config.toml) nor exported weights (no {CONFIG}); give the directory of "
-            "'sslkit run' or of 'sslkit export'"
-        )
+        files = FileFormat.of(chosen.study.dataset.info, chosen.study.config.images.max_pixels)
+        return Opened(chosen.encoder, chosen.study.preprocessing, chosen.study, files, about)
     table = read_table(path)
     _refuse_another_choice(path, table, fold, weights, pretext, arm)
     model = read_exported(path, registry, compute)
     about = {name: getattr(table, name) for name in ("run", "weights", "pretext", "fold", "arm")}
-    return Opened(model.encoder, model.preprocessing, None, about)
+    return Opened(model.encoder, model.preprocessing, None, format_of(path, table, registry), about)
 
 
 def _refuse_another_choice(

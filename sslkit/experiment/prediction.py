@@ -23,11 +23,11 @@ from sslkit.engine.grad_cam import class_direction, grad_cam, heat_layer, spread
 from sslkit.engine.heads import decode, logits_of
 from sslkit.engine.networks import Encoder
 from sslkit.engine.precision import Compute
-from sslkit.errors import DataError
 from sslkit.experiment.environment import available_cores
+from sslkit.experiment.file_format import Decode, attempt
 from sslkit.experiment.graded import Graded, GradedImage
 from sslkit.experiment.heat import overlay, write_picture
-from sslkit.experiment.trained_models import Decode, open_models
+from sslkit.experiment.trained_models import open_models
 from sslkit.files import make_folder, read_file
 from sslkit.interfaces import DownstreamHead
 from sslkit.registry import Registry
@@ -178,7 +178,7 @@ class Predictor:
     def _grade(
         self, names: Sequence[str], reads: Sequence[Callable[[], npt.NDArray[np.uint8]]], *, cam: bool
     ) -> list[Graded]:
-        squares = [_attempt(read) for read in reads]
+        squares = [attempt(read) for read in reads]
         readable = [square for square in squares if not isinstance(square, str)]
         answers = iter(self._classify(np.stack(readable), cam) if readable else [])
         graded = []
@@ -240,10 +240,3 @@ class Predictor:
         _ = self._layers
         make_folder(folder)
         return folder
-
-
-def _attempt(read: Callable[[], npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8] | str:
-    try:
-        return read()
-    except (DataError, OSError) as error:
-        return str(error)

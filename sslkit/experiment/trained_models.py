@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from sslkit.data.decoding import decode_file
-from sslkit.data.image_files import SUFFIXES, ImageFiles
+from sslkit.config import RunConfig
+from sslkit.data.image_files import ImageFiles
 from sslkit.data.preprocessing import Preprocessing
 from sslkit.engine.networks import Encoder
 from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.errors import RunDirectoryError
-from sslkit.experiment.exported import is_exported, read_exported
+from sslkit.experiment.exported import format_of, holds_run, read_exported, read_table
+from sslkit.experiment.file_format import Decode, FileFormat
 from sslkit.experiment.kept_models import (
     average_decoding,
     average_threshold,
@@ -27,11 +24,9 @@ from sslkit.experiment.kept_models import (
     model_folders,
 )
 from sslkit.experiment.run_directory import RunDirectory
-from sslkit.experiment.study import Study, resolve
-from sslkit.interfaces import Dataset, DownstreamHead
+from sslkit.experiment.study import resolve
+from sslkit.interfaces import DownstreamHead
 from sslkit.registry import Registry
-
-Decode = Callable[[bytes], bytes | npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ def open_models(path: Path, registry: Registry, *, arm: str | None, pretext: str
     Raises:
         RunDirectoryError: if there is neither, or the run does not keep a model of the arm for every fold.
     """
-    if is_exported(path):
+    if not holds_run(path):
         return _open_exported(path, registry, {"arm": arm, "pretext": pretext})
     directory = RunDirectory(path)
     config = load_run_config(directory)
@@ -73,7 +68,7 @@ def open_models(path: Path, registry: Registry, *, arm: str | None, pretext: str
     models = [load_model(study, folder, compute) for folder in folders]
     head = average_decoding([head for _, head in models], folders)
     threshold = average_threshold(folders) if head.positive_from is not None else None
-    return TrainedModels(study.preprocessing, models, head, compute, threshold, _decoder(study))
+    return TrainedModels(study.preprocessing, models, head, compute, threshold, _format(config, registry).decode)
 
 
 def find_images(
@@ -98,10 +93,11 @@ def find_images(
     Raises:
         RunDirectoryError: if there is neither a run nor an exported directory.
     """
-    own: tuple[str, ...] = ()
-    if not is_exported(path):
-        own = registry.find("dataset", load_run_config(RunDirectory(path)).dataset.name).cls.suffixes
-    return ImageFiles(given, image_column, root, (*SUFFIXES, *own))
+    if holds_run(path):
+        found = _format(load_run_config(RunDirectory(path)), registry)
+    else:
+        found = format_of(path, read_table(path), registry)
+    return ImageFiles(given, image_column, root, found.suffixes)
 
 
 def _open_exported(path: Path, registry: Registry, choices: dict[str, str | None]) -> TrainedModels:
@@ -116,11 +112,9 @@ def _open_exported(path: Path, registry: Registry, choices: dict[str, str | None
             "fine-tuned: sslkit export RUN DIR --weights finetuned"
         )
     head = copy.deepcopy(model.head).cpu()
-    return TrainedModels(model.preprocessing, [(model.encoder, model.head)], head, compute, model.threshold)
+    decode = format_of(path, read_table(path, model.config), registry).decode
+    return TrainedModels(model.preprocessing, [(model.encoder, model.head)], head, compute, model.threshold, decode)
 
 
-def _decoder(study: Study) -> Decode | None:
-    """Return how the run's data set decodes a file, where it has a format of its own."""
-    if study.dataset.info.cls.decode is Dataset.decode:
-        return None
-    return partial(decode_file, study.make_dataset())
+def _format(config: RunConfig, registry: Registry) -> FileFormat:
+    return FileFormat.of(registry.find("dataset", config.dataset.name), config.images.max_pixels)

@@ -60,13 +60,19 @@ class Dataset(Plugin[ConfigT], ABC):
         """
         if record.path is None:
             raise NotImplementedError(f"{type(self).__name__} has records without a path and must override read()")
-        return self.decode(read_file(record.path))
+        return self.decode(read_file(record.path), self.max_pixels)
 
-    def decode(self, content: bytes) -> bytes | npt.NDArray[np.uint8]:
+    @classmethod
+    def decode(cls, content: bytes, max_pixels: int) -> bytes | npt.NDArray[np.uint8]:
         """Return what a file holds that is in a format of its own: pixels, or the bytes of a photograph. Optional.
 
         Images that belong to no data set, as ``sslkit predict`` grades them, come to the models through it as the data
-        set's own do. Content of any other format is returned as it is.
+        set's own do; it belongs to the class, since exported weights know no data set. Content of any other format is
+        returned as it is.
+
+        Args:
+            content: the bytes of the file.
+            max_pixels: the most pixels of an image.
 
         Raises:
             sslkit.errors.DataError: if it is damaged.

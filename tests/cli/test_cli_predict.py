@@ -81,7 +81,7 @@ def test_a_listed_image_that_cannot_be_read_is_reported_and_the_rest_are_graded(
     assert outcome.status == 1
     assert [answer["grade"] is None for answer in answers] == [False, True, False]
     assert json.loads((tmp_path / "grades.json").read_text()) == answers
-    assert f"Error: {scans}/absent.png cannot be read: [Errno 2] No such file" in outcome.err
+    assert f"Error: {scans}/absent.png cannot be read: No such file or directory\n" in outcome.err
     assert outcome.err.endswith(f"1 of 3 images could not be read.\n{NOTICE}\n")
     plain = call("predict", run, table, *options)
     assert plain.out.count("scans") == 2
@@ -95,6 +95,7 @@ def test_a_listed_image_that_cannot_be_read_is_reported_and_the_rest_are_graded(
         (["{empty}"], "no image in the folder"),
         (["{scans}", "--output", "grades.xlsx"], "ends in .csv or .json"),
         (["{scans}", "--output", "{empty}/no/grades.csv"], "there is no folder"),
+        (["{scans}", "--cam", "{empty}/file"], "/file is a file; give a folder"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_a_model_is_loaded(
@@ -106,6 +107,7 @@ def test_what_cannot_be_done_is_said_before_a_model_is_loaded(
     message: str,
 ) -> None:
     monkeypatch.setattr(Predictor, "open", None)
+    (tmp_path / "file").touch()
     given = [argument.format(scans=scans, empty=tmp_path) for argument in arguments]
     outcome = call("predict", tiny_run.directory.root, *given)
     assert (outcome.status, outcome.out) == (2, "")

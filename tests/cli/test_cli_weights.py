@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import sslkit as call
+from PIL import Image
 
 from sslkit import Embedding
 from sslkit.experiment.running import RunResult
@@ -78,8 +79,6 @@ def test_embed_and_draw(root: Path, tmp_path: Path) -> None:
 
 def test_embed_reports_images_that_cannot_be_read(root: Path, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
-    from PIL import Image
-
     good = generator.integers(60, 200, (48, 48, 3), dtype=np.uint8)
     Image.fromarray(good).save(tmp_path / "good.png")
     (tmp_path / "bad\x1b.png").write_text("hello")
@@ -88,6 +87,17 @@ def test_embed_reports_images_that_cannot_be_read(root: Path, tmp_path: Path) ->
     assert "bad\\x1b.png cannot be read: " in outcome.err
     assert Embedding.load(tmp_path / "f.npz").ids == (str(tmp_path / "good.png"),)
     assert "Next:" not in outcome.out
+
+
+def test_embed_reads_a_table_with_another_column_and_root(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "eyes").mkdir()
+    pixels = np.random.default_rng(0).integers(60, 200, (48, 48, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "eyes" / "1.png")
+    (tmp_path / "table.csv").write_text("id_code\n1\n")
+    table = (tmp_path / "table.csv", "--image-column", "id_code", "--root", tmp_path / "eyes")
+    outcome = call("embed", root, *table, "--output", tmp_path / "f.npz")
+    assert outcome.status == 0, outcome.err
+    assert Embedding.load(tmp_path / "f.npz").ids == (str(tmp_path / "eyes" / "1.png"),)
 
 
 def test_a_wrong_name_of_the_output_is_said_before_anything_is_computed(root: Path, tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def test_a_pattern_gives_files_of_any_suffix_but_no_folder(tmp_path: Path) -> No
 def test_a_name_that_looks_like_a_pattern_is_the_file_where_there_is_one(tmp_path: Path) -> None:
     touch(tmp_path, "scan[1].png", "scan1.png")
     assert names(ImageFiles([tmp_path / "scan[1].png"]), tmp_path) == ["scan[1].png"]
+    (tmp_path / "table[1].csv").write_text("image\nscan1.png\n")
+    assert names(ImageFiles([tmp_path / "table[1].csv"]), tmp_path) == ["scan1.png"]
 
 
 def test_what_was_named_comes_in_its_order_and_as_often_as_it_was_named(tmp_path: Path) -> None:

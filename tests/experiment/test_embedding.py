@@ -16,6 +16,7 @@ import sslkit
 from sslkit import Embedding
 from sslkit.engine.precision import resolve_compute
 from sslkit.errors import DataError, RunDirectoryError
+from sslkit.experiment.embedding import prepare_output
 from sslkit.experiment.embedding_images import embed_files
 from sslkit.experiment.opening import open_weights
 from sslkit.experiment.running import RunResult
@@ -201,9 +202,29 @@ def test_names_and_files_that_are_none(tmp_path: Path, embedding: Embedding) -> 
         (tmp_path / name).write_text("hello")
         with pytest.raises(DataError, match="is no file of features"):
             Embedding.load(tmp_path / name)
+    with pytest.raises(DataError, match=r"text\.npz .*: it is no archive of arrays, or was cut off"):
+        Embedding.load(tmp_path / "text.npz")
     np.savez(tmp_path / "f.npz", ids=np.array(["a"]))
     with pytest.raises(DataError, match=r"is no file of features .*features"):
         Embedding.load(tmp_path / "f.npz")
+
+
+def test_a_place_for_features_is_made_or_refused_before_they_are_computed(tmp_path: Path) -> None:
+    prepare_output(tmp_path / "new" / "features.NPZ")
+    assert (tmp_path / "new").is_dir()
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(DataError, match=r"folder\.npz is a folder; give the path of a file"):
+        prepare_output(tmp_path / "folder.npz")
+    with pytest.raises(DataError, match="says not how to write features"):
+        prepare_output(tmp_path / "features.csv")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_names_that_are_no_text_are_saved(embedding: Embedding, tmp_path: Path, suffix: str) -> None:
+    ids = ("\udcff.png", *embedding.ids[1:])
+    saved = Embedding.load(replace(embedding, ids=ids).save(tmp_path / f"f{suffix}"))
+    assert saved.ids[0].encode(errors="backslashreplace") == rb"\udcff.png"
+    assert saved.ids[1:] == ids[1:]
 
 
 def test_without_pyarrow_it_says_what_to_install(

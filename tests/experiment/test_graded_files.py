@@ -84,7 +84,7 @@ def test_what_stops_half_way_leaves_what_was_there(tmp_path: Path) -> None:
     assert [left.name for left in tmp_path.iterdir()] == ["grades.csv"]
 
 
-def test_names_that_nothing_can_be_written_to_are_refused(tmp_path: Path) -> None:
+def test_names_that_nothing_can_be_written_to_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_output(tmp_path / "grades.CSV")
     with pytest.raises(DataError, match=r"grades\.xlsx is neither a table nor JSON; .* ends in \.csv or \.json"):
         check_output(tmp_path / "grades.xlsx")
@@ -93,3 +93,6 @@ def test_names_that_nothing_can_be_written_to_are_refused(tmp_path: Path) -> Non
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(DataError, match=r"folder\.csv is a folder"):
         check_output(tmp_path / "folder.csv")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(DataError, match=r"grades\.csv cannot be written: nothing may be written into the folder"):
+        check_output(tmp_path / "grades.csv")

@@ -144,7 +144,7 @@ def test_the_arm_can_be_chosen(tiny_run: RunResult, photographs: dict[str, Path]
 
 
 def test_wrong_runs_and_arms_are_refused(tiny_run: RunResult, tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match=r"holds no run \(no config\.toml\)"):
+    with pytest.raises(RunDirectoryError, match=r"neither a run \(no config\.toml\) nor exported weights"):
         list(sslkit.predict(tmp_path, ["x.png"]))
     with pytest.raises(
         RunDirectoryError, match=r"no model of arm 'scrach'; did you mean 'scratch'\? It has: pretrained, "
@@ -480,3 +480,16 @@ keep_freed_memory()
 count = sum(1 for _ in sslkit.predict(sys.argv[1], [sys.argv[2]]))
 print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
+
+
+def test_a_pretraining_is_not_taken_for_an_export(tiny_run: RunResult) -> None:
+    folder = next((tiny_run.directory.root / "pretraining").glob("*/0"))
+
+    with pytest.raises(RunDirectoryError, match="was not written by 'sslkit export'"):
+        Predictor.open(folder, sslkit.build_registry())
+
+
+def test_a_damaged_export_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(RunDirectoryError, match=r"config\.json cannot be read: .*; export it again"):
+        Predictor.open(tmp_path, sslkit.build_registry())

@@ -146,7 +146,7 @@ def test_wrong_use_is_one_message(tiny_run: RunResult, arguments: tuple[str, ...
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:
     outcome = command("serve", tmp_path, "--port", "0")
     assert outcome.status == 2
-    assert "holds no run (no config.toml)" in outcome.err
+    assert "neither a run (no config.toml) nor exported weights" in outcome.err
 
 
 def test_a_port_that_is_taken_is_told(tiny_run: RunResult) -> None:

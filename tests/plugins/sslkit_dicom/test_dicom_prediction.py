@@ -30,7 +30,7 @@ def test_a_run_on_dicom_files_grades_them_as_its_cells_did(tmp_path: Path, write
     (tmp_path / "labels.csv").write_text("\n".join(labels) + "\n")
     config = tiny_config(
         dataset={"name": "dicom", "path": str(tmp_path / "scans"), "labels": str(tmp_path / "labels.csv")},
-        evaluation={"label_fractions": [1.0], "arms": ["pretrained"]},
+        evaluation={"label_fractions": [1.0], "arms": ["scratch"]},
     )
     run = sslkit.run(config, tmp_path / "run")
     predictor = Predictor.open(run.directory.root, sslkit.build_registry())
@@ -47,6 +47,13 @@ def test_a_run_on_dicom_files_grades_them_as_its_cells_did(tmp_path: Path, write
         shares = list((image.probabilities or {}).values())
         assert shares == pytest.approx([float(row[f"p_{k}"]) for k in range(5)], abs=1e-5)
     assert len(whole) == 48
+    # What was exported reads them as well, though it does not know where the data set is.
+    exported = sslkit.export(run.directory.root, tmp_path / "exported", weights="finetuned", arm="scratch").directory
+    assert str(tmp_path) not in (exported / "config.json").read_text()
+    again = list(sslkit.predict(exported, tmp_path / "scans"))
+    assert [image.image for image in again] == [image.image for image in whole]
+    assert all(image.error is None for image in again)
+    assert len(sslkit.embed(exported, [tmp_path / "scans"])) == 48
     assert all(image.error is None for image in whole)
     # A photograph among them is one; what is damaged is told without a word of the header's.
     Image.fromarray(np.asarray(dataset.read(dataset.records()[0]))).save(tmp_path / "scans" / "photograph.png")
@@ -62,10 +69,9 @@ def test_decoding_is_reading(tmp_path: Path, write: Callable[..., Path]) -> None
     path = write(tmp_path / "x.dcm", np.arange(600, dtype=np.uint16).reshape(20, 30))
     dataset = Dicom(DicomConfig(path=tmp_path))
 
-    np.testing.assert_array_equal(dataset.decode(path.read_bytes()), dataset.read(Record("x", path)))
-    assert dataset.decode(b"anything else") == b"anything else"
+    np.testing.assert_array_equal(Dicom.decode(path.read_bytes(), 600), dataset.read(Record("x", path)))
+    assert Dicom.decode(b"anything else", 600) == b"anything else"
     with pytest.raises(DataError, match=r"the file is damaged|it holds no image"):
-        dataset.decode(path.read_bytes()[:140])
-    dataset.max_pixels = 100
+        Dicom.decode(path.read_bytes()[:140], 600)
     with pytest.raises(DataError, match="600 pixels"):
-        dataset.decode(path.read_bytes())
+        Dicom.decode(path.read_bytes(), 100)
