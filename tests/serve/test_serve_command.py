@@ -131,6 +131,7 @@ def test_the_browser_that_is_opened_does_not_inherit_the_password(tiny_run: RunR
     [
         (("--host", "0.0.0.0"), r"this --host lets other machines reach the page, and nothing says who may use it"),
         (("--allow-host", "eyes.example.org"), r"--allow-host eyes\.example\.org lets other machines reach the page"),
+        (("--allow-host", "https://eyes.example.org"), r"--allow-host 'https://eyes\.example\.org' is no name"),
         (("--host", "no.such.host.invalid"), r"--host 'no\.such\.host\.invalid' is no name or address of this machine"),
         (("--host", "192.0.2.1"), r"--host 192\.0\.2\.1 is no address of this machine; by default it is 127\.0\.0\.1"),
         (("--auth", "none"), r"--auth none cannot be read: No such file or directory"),
