@@ -58,8 +58,8 @@ class FakeGrader:
         shares = (0.25, 0.125, 0.625) if square[..., 0].mean() > 100 else (0.75, 0.125, 0.125)
         grade = int(np.argmax(shares))
         referable = None if self.threshold is None else shares[2] >= self.threshold
-        by_name = dict(zip(CLASSES, shares, strict=True))
-        answer = GradedImage(name, grade, CLASSES[grade], by_name, referable, shares[2])
+        by_name = dict(zip(self.class_names, shares, strict=True))
+        answer = GradedImage(name, grade, self.class_names[grade], by_name, referable, shares[2])
         heat = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
         return Graded(answer, square, heat if cam else None)
 

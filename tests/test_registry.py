@@ -281,8 +281,8 @@ def test_one_module_announced_twice_works_once() -> None:
 
 @pytest.fixture
 def _two_and_three_are_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sslkit.registry.OLDEST_API_VERSION", 2)
-    monkeypatch.setattr("sslkit.registry.API_VERSION", 3)
+    monkeypatch.setattr("sslkit.registry.requirements.OLDEST_API_VERSION", 2)
+    monkeypatch.setattr("sslkit.registry.requirements.API_VERSION", 3)
 
 
 @pytest.mark.usefixtures("_two_and_three_are_spoken")

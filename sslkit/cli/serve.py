@@ -69,23 +69,25 @@ def serve(
     from sslkit.serve import make_app, open_model, require_packages
 
     require_packages()
+    from sslkit.serve.hosts import names_of
     from sslkit.serve.keeping import prepare_folder
     from sslkit.serve.secret import read_secret
     from sslkit.serve.serving import address_of, bind, is_exposed, require_secret, serve_at
     from sslkit.serve.settings import MEGABYTE, Settings, unheard
 
+    known = names_of(names)
     secret = read_secret(auth)
     bound = bind(host, port)
     with bound:
         exposed = is_exposed(bound)
-        require_secret(secret, exposed=exposed, names=names)
+        require_secret(secret, exposed=exposed, names=sorted(known))
         if keep is not None:
             prepare_folder(keep)
         say(f"Loading the models of {directory} ...", err=True)
         model = open_model(directory, arm=arm, pretext=pretext)
         settings = Settings(
             secret=secret,
-            names=frozenset(name.lower() for name in names),
+            names=known,
             exposed=exposed,
             max_bytes=max_size * MEGABYTE,
             keep=keep,

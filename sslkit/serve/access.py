@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers
@@ -11,7 +10,7 @@ from starlette.types import Scope
 
 from sslkit.printable import shown
 from sslkit.serve.attempts import Attempts
-from sslkit.serve.hosts import called, comes_from_elsewhere, is_known
+from sslkit.serve.hosts import called, comes_from_elsewhere, is_known, is_name
 from sslkit.serve.refusal import Refusal
 from sslkit.serve.replies import redirect, refuse
 from sslkit.serve.sessions import COOKIE, Sessions
@@ -58,8 +57,7 @@ class Access:
         host = headers.get("host", "")
         name = called(host)
         if not is_known(name, self._settings.names, exposed=self._settings.exposed):
-            is_name = re.fullmatch(r"[a-z0-9.-]+", name) is not None
-            hint = f" If that is its name, start it with --allow-host {name}." if is_name else ""
+            hint = f" If that is its name, start it with --allow-host {name}." if is_name(name) else ""
             raise Refusal(400, f"This server does not answer to the name {shown(name)}.{hint}")
         if comes_from_elsewhere(method, host, headers.get("origin"), headers.get("sec-fetch-site")):
             raise Refusal(403, "Requests that pages of other sites make are refused.")

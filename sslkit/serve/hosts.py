@@ -7,8 +7,12 @@ which is refused; under the other page's name, made to lead here (DNS rebinding)
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
+
+from sslkit.errors import UsageError
+from sslkit.printable import shown
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -35,6 +39,33 @@ def called(header: str) -> str:
         return (urlsplit(f"//{header}").hostname or "").rstrip(".")
     except ValueError:
         return ""
+
+
+def names_of(given: Iterable[str]) -> frozenset[str]:
+    """Return the names by which a server may be called, as [called][sslkit.serve.hosts.called] has them.
+
+    Raises:
+        UsageError: if one is no name, but a URL or a pattern, or has a port.
+
+    Example:
+        >>> names_of(["Eyes.Example.org."])
+        frozenset({'eyes.example.org'})
+    """
+    names = {name: name.lower().rstrip(".") for name in given}
+    for name, known in names.items():
+        if called(known) != known or not is_name(known):
+            nearest = called(name.rpartition("://")[2].partition("/")[0])
+            advice = f"; did you mean {nearest!r}?" if is_name(nearest) else "."
+            raise UsageError(
+                f"--allow-host {shown(name)} is no name{advice} It takes a name alone, such as eyes.example.org: no "
+                "https://, no port, no pattern"
+            )
+    return frozenset(names.values())
+
+
+def is_name(text: str) -> bool:
+    """Return whether text is of the letters that names of machines have."""
+    return re.fullmatch(r"[a-z0-9.-]+", text) is not None
 
 
 def is_known(host: str, names: Collection[str], *, exposed: bool) -> bool:

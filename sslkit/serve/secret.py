@@ -73,17 +73,22 @@ def read_secret(file: Path | None, environment: MutableMapping[str, str] = os.en
         return None if text is None else Secret(text, f"the secret in ${VARIABLE}")
     if text is not None:
         raise UsageError(f"two secrets were given, by --auth {file} and by ${VARIABLE}; give one")
-    return Secret(_first_line(file), f"the secret in {file}")
+    return Secret(_first_line(file, environment.get("CREDENTIALS_DIRECTORY")), f"the secret in {file}")
 
 
-def _first_line(file: Path) -> str:
+def _first_line(file: Path, credentials: str | None) -> str:
+    """Return the secret in a file.
+
+    Those of systemd's credentials folder seem readable by a group: the mask of the access list, which names the service
+    alone, stands there.
+    """
     try:
         with open_file(file) as opened:
             mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
             content = opened.read(_MOST_BYTES + 1)
     except OSError as error:
         raise UsageError(f"--auth {file} cannot be read: {error.strerror or error}") from error
-    if os.name == "posix" and mode & 0o077:
+    if os.name == "posix" and mode & (0o037 if credentials and file.parent == Path(credentials) else 0o077):
         raise UsageError(
             f"--auth {file} can be read or changed by others (mode {mode:04o}); make it yours alone: chmod 600 {file}"
         )

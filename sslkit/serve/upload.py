@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from python_multipart import MultipartParser
@@ -15,6 +16,8 @@ from sslkit.serve.settings import MEGABYTE
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
+
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())  # it warns of each odd byte of a stranger
 
 _FRAME = 16_384
 """Bytes that a form may have around the photograph."""

@@ -20,7 +20,7 @@ def notice(monkeypatch: pytest.MonkeyPatch) -> str:
     """What is said of one of the plugins, once the interfaces have another version than theirs."""
     from sslkit import __version__
 
-    monkeypatch.setattr("sslkit.registry.API_VERSION", 2)
+    monkeypatch.setattr("sslkit.registry.requirements.API_VERSION", 2)
     return NOTICE.format(version=__version__)
 
 
@@ -59,8 +59,8 @@ def test_the_check_of_a_configuration_warns_of_nothing_today(config: Path) -> No
 
 
 def test_a_newer_plugin_is_listed_as_set_aside_with_what_to_do(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
-    monkeypatch.setattr("sslkit.registry.API_VERSION", 0)
-    monkeypatch.setattr("sslkit.registry.OLDEST_API_VERSION", 0)
+    monkeypatch.setattr("sslkit.registry.requirements.API_VERSION", 0)
+    monkeypatch.setattr("sslkit.registry.requirements.OLDEST_API_VERSION", 0)
     reason = "'dr-grade' speaks api_version 1; this sslkit speaks 0: upgrade sslkit"
     assert reason in [broken["reason"] for broken in json.loads(sslkit("plugins", "list", "--json").out)["broken"]]
     assert reason in sslkit("plugins", "list").out.splitlines()

@@ -11,7 +11,16 @@ from command_line import sslkit
 
 from sslkit import Backbone, PluginConfig, hookimpl, registry
 from sslkit.cli.plugins import KINDS
+from sslkit.registry import discovery
 from sslkit.testing import CHECKS
+
+
+@pytest.fixture
+def _quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the checks that take seconds: what each finds is tested elsewhere, and here how it is told."""
+    costly = {"check_compiles", "check_views_are_the_same_elsewhere", "check_loss_falls", "check_memory_does_not_grow"}
+    few = tuple(check for check in CHECKS["pretext-task"] if check.name not in costly)
+    monkeypatch.setitem(CHECKS, "pretext-task", few)
 
 
 @pytest.fixture
@@ -21,7 +30,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install(*classes: Any) -> None:
         module = SimpleNamespace(sslkit_pretext_tasks=hookimpl(lambda: classes))
         points = [entry_point("acme", lambda: module), entry_point("wreck", lambda: 1 / 0)]
-        monkeypatch.setattr(registry, "metadata", SimpleNamespace(entry_points=lambda group: points))
+        monkeypatch.setattr(discovery, "metadata", SimpleNamespace(entry_points=lambda group: points))
 
     return install
 
@@ -34,6 +43,7 @@ def test_the_kinds_are_those_of_the_registry() -> None:
     assert KINDS == registry.KINDS
 
 
+@pytest.mark.usefixtures("_quick_checks")
 def test_a_sound_plugin_ends_with_status_0_and_a_table_of_its_checks(installed: Any) -> None:
     installed(Sound)
 
@@ -45,6 +55,7 @@ def test_a_sound_plugin_ends_with_status_0_and_a_table_of_its_checks(installed: 
     assert f"{len(CHECKS['pretext-task'])} passed, in " in outcome.out
 
 
+@pytest.mark.usefixtures("_quick_checks")
 def test_a_broken_plugin_ends_with_status_1_and_the_message_below_the_table(installed: Any) -> None:
     installed(BROKEN["check_metrics"])
 
@@ -56,6 +67,7 @@ def test_a_broken_plugin_ends_with_status_1_and_the_message_below_the_table(inst
     assert "1 failed, in " in outcome.out
 
 
+@pytest.mark.usefixtures("_quick_checks")
 def test_json_is_alone_on_standard_output(installed: Any) -> None:
     installed(BROKEN["check_is_documented"])
 
@@ -114,7 +126,7 @@ def test_a_name_of_two_kinds_asks_for_the_kind(monkeypatch: pytest.MonkeyPatch) 
         sslkit_pretext_tasks=hookimpl(lambda: [Sound]), sslkit_backbones=hookimpl(lambda: [Namesake])
     )
     monkeypatch.setattr(
-        registry, "metadata", SimpleNamespace(entry_points=lambda group: [entry_point("acme", lambda: module)])
+        discovery, "metadata", SimpleNamespace(entry_points=lambda group: [entry_point("acme", lambda: module)])
     )
 
     outcome = sslkit("plugins", "check", "sound")

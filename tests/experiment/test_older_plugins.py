@@ -34,7 +34,7 @@ class Listener(Silent):
 @pytest.fixture
 def notices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is said of the plugins of a run, once the interfaces have another version than theirs."""
-    monkeypatch.setattr("sslkit.registry.API_VERSION", 2)
+    monkeypatch.setattr("sslkit.registry.requirements.API_VERSION", 2)
     return [
         f"the {plugin} of sslkit {sslkit.__version__} speaks api_version 1: it works, but a later sslkit will set it "
         "aside; ask its authors for one that speaks 2"

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from sslkit.serve.hosts import called, comes_from_elsewhere, is_known, is_loopback
+from sslkit.errors import UsageError
+from sslkit.serve.hosts import called, comes_from_elsewhere, is_known, is_loopback, names_of
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "localhost.", "127.0.0.1", "127.8.8.8", "::1"])
@@ -38,6 +41,27 @@ def test_an_exposed_server_answers_to_addresses_and_to_names_it_was_given() -> N
 )
 def test_the_name_of_a_header(header: str, name: str) -> None:
     assert called(header) == name
+
+
+def test_names_are_taken_as_browsers_write_them() -> None:
+    assert names_of(["Eyes.Example.ORG.", "scanner-2"]) == {"eyes.example.org", "scanner-2"}
+    assert names_of([]) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("https://Eyes.example.org/", r"; did you mean 'eyes\.example\.org'\?"),
+        ("eyes.example.org:8443", r"; did you mean 'eyes\.example\.org'\?"),
+        ("*.example.org", r"\."),
+        ("", r"\."),
+    ],
+)
+def test_what_is_no_name_is_refused(given: str, advice: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"--allow-host '{re.escape(given)}' is no name{advice} It takes a name alone"
+    ):
+        names_of([given])
 
 
 @pytest.mark.parametrize(

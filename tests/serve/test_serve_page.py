@@ -161,13 +161,20 @@ def test_a_server_that_ended_is_told() -> None:
 
 
 def test_models_without_heat_or_threshold_are_shown_as_such() -> None:
-    grader = FakeGrader(threshold=None, no_heat=PluginError("this backbone has no map"))
+    names = ("None", "2", "1")  # of these an object in a browser has the numbers first
+    grader = FakeGrader(threshold=None, no_heat=PluginError("this backbone has no map"), class_names=names)
     with site(grader) as running, open_page(running.address) as look:
         look.page.set_input_files("#file", png())
         text = look.page.locator(".answer").inner_text()
         assert "Probability of referable: 63 %" in text
         assert "No threshold was fitted." in text
         assert "this backbone has no map" in text
+        rows = look.page.locator(".bars tbody tr").all_inner_texts()
+        assert [row.split() for row in rows] == [
+            ["None", "25", "%"],
+            ["2", "13", "%"],
+            ["1", "grade", "given", "63", "%"],
+        ]
         assert (look.said, look.serious()) == ([], [])
 
 

@@ -78,6 +78,17 @@ def test_a_file_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: 
         read_secret(file, {})
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are of POSIX")
+def test_a_credential_of_systemd_is_read_whose_access_list_looks_like_a_group(tmp_path: Path) -> None:
+    file = write(tmp_path / "secret", b"correct horse battery", 0o440)
+    assert read_secret(file, {"CREDENTIALS_DIRECTORY": str(tmp_path)}) is not None
+    with pytest.raises(UsageError, match=r"read or changed by others \(mode 0440\)"):
+        read_secret(file, {"CREDENTIALS_DIRECTORY": "/run/credentials/other.service"})
+    file.chmod(0o444)
+    with pytest.raises(UsageError, match=r"read or changed by others \(mode 0444\)"):
+        read_secret(file, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from importlib import resources
 
@@ -60,7 +61,7 @@ def grading_page(model: ServedModel, settings: Settings) -> str:
             ".",
         ]
     )
-    limits = {"data-most-bytes": str(settings.max_bytes), "data-photograph": photograph}
+    limits = {"data-most-bytes": str(settings.max_bytes), "data-classes": json.dumps(model.grader.class_names)}
     return _page(f"{model.name} · sslkit", join(header), join(main), footer, script="/page.js", limits=limits)
 
 

@@ -4,6 +4,7 @@
 const main = document.querySelector("main");
 const [input, status, answer, visit] = ["file", "status", "answer", "visit"].map((id) => document.getElementById(id));
 const mostBytes = Number(main.dataset.mostBytes);
+const classes = JSON.parse(main.dataset.classes); // in their order: an object of answers begins with names like "10"
 const seen = []; // of this visit: {name, reply} or {name, error}
 const waiting = [];
 let busy = false;
@@ -89,12 +90,11 @@ function failure({ name, error }) {
 }
 
 function success({ name, reply }) {
-  const count = Object.keys(reply.probabilities).length;
   const left = element(
     "div", {},
     element("p", { class: "file-name" }, name),
     element("h2", {}, reply.grade_name),
-    element("p", { class: "of" }, `Grade ${reply.grade} of 0 to ${count - 1}`),
+    element("p", { class: "of" }, `Grade ${reply.grade} of 0 to ${classes.length - 1}`),
     referable(reply.referable),
     bars(reply),
     isMostProbable(reply) ? null : element("p", { class: "note bars-note" },
@@ -120,10 +120,11 @@ function referable(found) {
 }
 
 function bars(reply) {
-  const rows = Object.entries(reply.probabilities).map(([name, share], grade) => {
+  const rows = classes.map((name) => {
+    const share = reply.probabilities[name];
     const bar = element("span", {});
     bar.style.width = `${100 * share}%`;
-    const given = grade === reply.grade;
+    const given = name === reply.grade_name;
     return element(
       "tr", { class: given ? "given" : null },
       element("th", { scope: "row" }, name, given ? element("span", { class: "given-mark" }, "grade given") : null),
