@@ -131,6 +131,8 @@ def embed(
     weights: Weights = "pretrained",
     pretext: str | None = None,
     arm: str | None = None,
+    image_column: str = "image",
+    root: str | Path | None = None,
     registry: Registry | None = None,
     plugins: Plugins = (),
     told: Told = lambda stage, done, total: None,
@@ -145,6 +147,8 @@ def embed(
         weights: of a run: those of the pretext task alone, or ``"finetuned"`` on labels.
         pretext: of a run: of which pretext task; needed only where there are several.
         arm: of a run: of finetuned weights; by default ``pretrained``.
+        image_column: of a table, the column of the paths.
+        root: what paths in a table are relative to; by default the table's folder.
         registry: the plugins; by default those that are installed.
         plugins: more of them: classes of the program itself, which no distribution announces.
         told: hears of progress: the stage, the images done, and their total.
@@ -166,7 +170,8 @@ def embed(
         source, chosen_registry(registry, plugins), compute, fold=fold, weights=weights, pretext=pretext, arm=arm
     )
     if images is not None:
-        return embed_files(found, list(ImageFiles(list(images), suffixes=found.suffixes)), told)
+        files = ImageFiles(list(images), image_column, None if root is None else Path(root), found.suffixes)
+        return embed_files(found, list(files), told)
     if found.study is None:
         raise RunDirectoryError(f"{path} was exported and knows no images; give some, or a run directory")
     return embed_run(found, found.study, RunDirectory(source), told)

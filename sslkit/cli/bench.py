@@ -8,22 +8,15 @@ from pathlib import Path
 
 import click
 
-from sslkit.cli.completing import configurations, settings
+from sslkit.cli.config_options import config_argument, set_option
 
 
 @click.command(
     short_help="Measure this machine, and say what a run will take.",
     epilog="Example: sslkit bench examples/dr_rotation.toml --json",
 )
-@click.argument("config", type=click.Path(path_type=Path, dir_okay=False), shell_complete=configurations)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    shell_complete=settings,
-    help="Override a key of the configuration.",
-)
+@config_argument
+@set_option
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.1), help="Time for each stage.")
 @click.option("--compile", "compiled", is_flag=True, help="Time pretraining under compute.compile, too: minutes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")

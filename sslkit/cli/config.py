@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from sslkit.cli.completing import configurations, settings
+from sslkit.cli.completing import configurations
+from sslkit.cli.config_options import set_option
 from sslkit.cli.groups import CommandGroup
 from sslkit.cli.terminal import say
 
@@ -21,14 +22,7 @@ def config() -> None:
     short_help="Check a configuration; touch no data.", epilog="Example: sslkit config check examples/dr_rotation.toml"
 )
 @click.argument("path", metavar="CONFIG", type=click.Path(path_type=Path), shell_complete=configurations)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    shell_complete=settings,
-    help="Override a key of the configuration.",
-)
+@set_option
 def check(path: Path, overrides: tuple[str, ...]) -> None:
     """Check a configuration and the options of its plugins; touch no data."""
     from sslkit.config import load_config

@@ -8,22 +8,15 @@ from pathlib import Path
 
 import click
 
-from sslkit.cli.completing import configurations, settings
+from sslkit.cli.config_options import config_argument, set_option
 
 
 @click.command(
     short_help="Audit the images before anything is trained.",
     epilog="Example: sslkit doctor examples/dr_rotation.toml",
 )
-@click.argument("config", type=click.Path(path_type=Path, dir_okay=False), shell_complete=configurations)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    shell_complete=settings,
-    help="Override a key of the configuration.",
-)
+@config_argument
+@set_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
 def doctor(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Decode and audit the images of CONFIG before anything is trained.

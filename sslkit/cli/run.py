@@ -6,20 +6,13 @@ from pathlib import Path
 
 import click
 
-from sslkit.cli.completing import configurations, settings
+from sslkit.cli.config_options import config_argument, set_option
 
 
 @click.command(epilog="Example: sslkit run examples/dr_rotation.toml --output runs/dr --set pretraining.epochs=20")
-@click.argument("config", type=click.Path(path_type=Path, dir_okay=False), shell_complete=configurations)
+@config_argument
 @click.option("--output", type=click.Path(path_type=Path), help="Run directory; by default runs/ and the run's name.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    shell_complete=settings,
-    help="Override a key of the configuration.",
-)
+@set_option
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be done; compute nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings, failures and errors.")
 @click.pass_context

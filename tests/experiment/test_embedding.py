@@ -84,6 +84,14 @@ def test_files_and_folders_give_the_same_features(root: Path, embedding: Embeddi
     assert (given.folds == -1).all()
 
 
+def test_tables_give_the_same_features(root: Path, photographs: Path, tmp_path: Path) -> None:
+    files = sorted(photographs.iterdir())
+    table = tmp_path / "scans.csv"
+    table.write_text("file\n" + "".join(f"{file.name}\n" for file in files), encoding="utf-8")
+    found = sslkit.embed(root, [table], image_column="file", root=photographs)
+    assert np.array_equal(found.features, sslkit.embed(root, files).features)
+
+
 def test_an_exported_directory_gives_the_same_features(root: Path, photographs: Path, tmp_path: Path) -> None:
     sslkit.export(root, tmp_path / "out", fold=1, weights="finetuned")
     ours = sslkit.embed(root, [photographs], fold=1, weights="finetuned")
