@@ -85,9 +85,9 @@ def test_files_and_folders_give_the_same_features(root: Path, embedding: Embeddi
 
 
 def test_tables_give_the_same_features(root: Path, photographs: Path, tmp_path: Path) -> None:
-    files = sorted(photographs.iterdir())
+    files = sorted(photographs.rglob("*.png"))
     table = tmp_path / "scans.csv"
-    table.write_text("file\n" + "".join(f"{file.name}\n" for file in files), encoding="utf-8")
+    table.write_text("file\n" + "".join(f"{file.relative_to(photographs)}\n" for file in files), encoding="utf-8")
     found = sslkit.embed(root, [table], image_column="file", root=photographs)
     assert np.array_equal(found.features, sslkit.embed(root, files).features)
 
