@@ -22,7 +22,7 @@ _PACKAGES = ("starlette", "uvicorn", "python_multipart")
 
 
 def make_app(model: ServedModel, settings: Settings | None = None) -> ASGIApp:
-    """Return the page and its API as an ASGI application, to be served by ``sslkit serve`` or mounted elsewhere.
+    """Return the page and its API as an ASGI application, for ``sslkit serve`` or a server of your own, at its root.
 
     Args:
         model: what grades, from [open_model][sslkit.serve.open_model].

@@ -153,6 +153,16 @@ def test_a_file_is_dropped_and_the_keyboard_reaches_the_dialogue(served: Site) -
         assert [chooser.is_multiple() for chooser in choosers] == [True]
 
 
+def test_a_photograph_that_is_chosen_before_the_script_has_come_is_graded(served: Site) -> None:
+    held: list[Any] = []
+    with open_page(served.address) as look:
+        look.page.route("**/page.js", lambda route: held.append(route))
+        look.page.reload(wait_until="commit")
+        look.page.set_input_files("#file", png())
+        held[0].continue_()
+        look.page.wait_for_selector("text=eye.png: grade 2")
+
+
 def test_a_server_that_ended_is_told() -> None:
     with site() as running, open_page(running.address) as look:
         look.page.route("**/api/grade*", lambda route: route.abort())

@@ -237,3 +237,5 @@ addEventListener("drop", (event) => {
   add([...event.dataTransfer.files]);
 });
 addEventListener("paste", (event) => add([...event.clipboardData.files]));
+
+if (input.files.length > 0) input.dispatchEvent(new Event("change")); // chosen before this script had come
