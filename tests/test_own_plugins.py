@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -135,14 +136,20 @@ if __name__ == "__main__":
 )
 
 
+def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]  # of the module studies
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=environment)
+
+
 def test_a_script_may_hold_its_own(tmp_path: Path) -> None:
     (tmp_path / "study.py").write_text(PROGRAM)
-    done = subprocess.run([sys.executable, "study.py"], capture_output=True, text=True, cwd=tmp_path)
+    done = python("study.py", cwd=tmp_path)
     assert done.stdout == "pretext  n\nturned   2\n", done.stderr
 
 
 def test_at_a_prompt_it_is_said_what_to_do(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, cwd=tmp_path)
+    done = python("-c", PROGRAM, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "sslkit.errors.PluginError: the pretext task 'turned' cannot be used: the processes that carry out the jobs "
