@@ -40,6 +40,7 @@ class FakeGrader:
     may_go_on: threading.Event = field(default_factory=threading.Event)
     trouble: Exception | None = None
     no_heat: Exception | None = None
+    most_heat: float = 1.0
 
     def __post_init__(self) -> None:
         self.may_go_on.set()
@@ -60,7 +61,7 @@ class FakeGrader:
         referable = None if self.threshold is None else shares[2] >= self.threshold
         by_name = dict(zip(self.class_names, shares, strict=True))
         answer = GradedImage(name, grade, self.class_names[grade], by_name, referable, shares[2])
-        heat = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
+        heat = np.linspace(0, self.most_heat, 32 * 32, dtype=np.float32).reshape(32, 32)
         return Graded(answer, square, heat if cam else None)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from sslkit.cli.config_options import config_argument, set_option
+from sslkit.cli.terminal import say
 
 
 @click.command(
@@ -18,7 +19,8 @@ from sslkit.cli.config_options import config_argument, set_option
 @config_argument
 @set_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
-def doctor(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+@click.option("--estimate/--no-estimate", default=True, help="Measure what a run will take, which trains a little.")
+def doctor(config: Path, overrides: tuple[str, ...], as_json: bool, estimate: bool) -> None:
     """Decode and audit the images of CONFIG before anything is trained.
 
     Kinds of images, duplicates, conflicting labels, groups, classes, probes of what gives an answer away without any
@@ -29,9 +31,15 @@ def doctor(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
     with follow_run() as progress:
         found = api.doctor(config, overrides=overrides, observer=progress)
+    if not as_json:
+        show_audit(found)  # before the estimate, which takes time, and which an interruption would lose with it
+    if not estimate:
+        if as_json:
+            click.echo(json.dumps(asdict(found), indent=2))
+        return
+    say("Measuring a few updates of this machine ...", err=True)
     bench = api.estimate(config, overrides=overrides)
     if as_json:
         click.echo(json.dumps({**asdict(found), "estimate": bench.estimate}, indent=2))
     else:
-        show_audit(found)
         show_estimate(bench)

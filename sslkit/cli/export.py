@@ -68,7 +68,7 @@ def show_exported(exported: Exported) -> None:
     say("\nNext:")
     path = shlex.quote(str(exported.directory))
     if exported.not_for_timm is None:
-        code = f"import timm; print(timm.create_model({f'local-dir:{exported.directory}'!r}, pretrained=True))"
+        code = f'import timm; print(timm.create_model("local-dir:{exported.directory}", pretrained=True))'
         say(f"  python -c {shlex.quote(code)}", one_line=True)
     say(f"  sslkit embed {path} IMAGES --output features.npz", one_line=True)
     if exported.weights == "finetuned":

@@ -16,6 +16,9 @@ from sslkit.experiment.graded import Graded
 from sslkit.files import write_atomically
 from sslkit.printable import printable
 
+NO_EVIDENCE = "No place speaks for this grade: there is no heat to draw."
+"""What is said where every place speaks against the grade that the models give all the same."""
+
 _LEAST_SIDE = 448
 """Pixels of a picture that a reader can make out lesions in."""
 
@@ -108,9 +111,12 @@ def _caption(pen: ImageDraw.ImageDraw, sheet: Image.Image, graded: Graded, side:
     top, left = side + 10, side + _GAP + 12
     pen.text((12, top), _fitted(pen, printable(said, keep=""), large, side - 24), "black", large)
     pen.text((12, top + 26), _fitted(pen, printable(Path(answer.image).name, keep=""), small, side - 24), _GREY, small)
-    steps = np.tile(np.linspace(0, 1, 180, dtype=np.float32), (12, 1))
-    sheet.paste(Image.fromarray(_mix(110.0, steps)), (left, top + 4))
-    pen.text((left + 190, top + 2), "evidence for the grade: none to most", "black", small)
+    if graded.heat is not None and graded.heat.any():
+        steps = np.tile(np.linspace(0, 1, 180, dtype=np.float32), (12, 1))
+        sheet.paste(Image.fromarray(_mix(110.0, steps)), (left, top + 4))
+        pen.text((left + 190, top + 2), "evidence for the grade: none to most", "black", small)
+    else:
+        pen.text((left, top + 2), NO_EVIDENCE, "black", small)
     pen.text((left, top + 26), "Not a medical device. What moved the model, not an outline of a lesion.", _GREY, small)
 
 

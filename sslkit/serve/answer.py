@@ -54,13 +54,15 @@ def answer_of(model: ServedModel, graded: Graded) -> dict[str, Any]:
 def pictures_of(graded: Graded, mask: npt.NDArray[np.bool_] | None) -> dict[str, str | None]:
     """Return the prepared photograph, and the same under its heat, as data: URIs of one size; None where there is none.
 
+    Heat that is nowhere is not drawn: the photograph in grey would look like a fault.
+
     Args:
         graded: with its square.
         mask: where heat may be drawn, bool (S, S).
     """
     if graded.square is None:
         return {"prepared": None, "overlay": None}
-    drawn = None if graded.heat is None else overlay(graded.square, graded.heat, mask)
+    drawn = None if graded.heat is None or not graded.heat.any() else overlay(graded.square, graded.heat, mask)
     side = len(graded.square) if drawn is None else len(drawn)
     return {"prepared": _data_uri(graded.square, side), "overlay": None if drawn is None else _data_uri(drawn, side)}
 

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sslkit.errors import PluginError, StorageError
+from sslkit.experiment.heat import NO_EVIDENCE
 from sslkit.printable import printable
 from sslkit.serve.access import Access, client_of, session_tokens
 from sslkit.serve.answer import DISCLAIMER, answer_of, pictures_of
@@ -127,7 +128,8 @@ class _Site:
         kept = None if folder is None else await asyncio.to_thread(keep, folder, content, answer)
         if cam:
             answer["pictures"] = await asyncio.to_thread(pictures_of, graded, self.model.grader.mask)
-            answer["why_no_heat"] = why_no_heat
+            is_empty = graded.heat is not None and not graded.heat.any()
+            answer["why_no_heat"] = NO_EVIDENCE if is_empty else why_no_heat
         return {**answer, "kept": kept, "seconds": round(time.perf_counter() - begun, 3)}
 
     async def show_sign_in(self, request: Request) -> Response:

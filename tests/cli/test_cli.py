@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from studies import tiny_tables
 
 import sslkit_tensorboard
 from sslkit.cli import main
+from sslkit.cli.display import show_plan
 from sslkit.config import to_toml
+from sslkit.engine.precision import Compute
+from sslkit.experiment.dry_run import DryRun
 from sslkit.experiment.running import RunResult
 from sslkit.interfaces import FAMILIES
 
@@ -45,6 +49,42 @@ def test_help_loads_nothing_heavy() -> None:
 
     assert "click" in loaded
     assert not loaded & {"torch", "numpy", "pydantic", "timm", "rich", "matplotlib"}
+
+
+def test_the_doctor_tells_of_missing_groups_and_estimates_only_if_asked(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = call("doctor", config, "--no-estimate", monkeypatch=monkeypatch)
+    output = capsys.readouterr()
+    assert status == 0
+    assert "Global statistics alone grade" in output.out
+    assert "every image is a group of its own" not in output.out  # both eyes of a patient are one
+    assert "pretrainings" not in output.out
+    assert "Measuring" not in output.err
+
+    assert call("doctor", config, "--no-estimate", "--json", monkeypatch=monkeypatch) == 0
+    assert "estimate" not in json.loads(capsys.readouterr().out)
+
+
+def test_images_that_are_each_a_group_are_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = DryRun(
+        output=Path("runs/x"),
+        num_images=4,
+        num_groups=4,
+        num_unlabelled=0,
+        class_counts={},
+        labels={},
+        missing_classes=[],
+        num_pretrainings=1,
+        num_cells=1,
+        workers=1,
+        compute=Compute("cpu", "fp32"),
+        bench=None,
+    )
+    show_plan(plan)
+    assert "note: every image is a group of its own" in capsys.readouterr().out
+    show_plan(replace(plan, num_groups=2))
+    assert "note" not in capsys.readouterr().out
 
 
 def test_a_whole_run_by_command(

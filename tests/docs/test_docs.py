@@ -192,7 +192,12 @@ def test_a_command_that_does_not_exist_would_be_found() -> None:
 def test_commands_and_options_in_running_text_exist(page: Path) -> None:
     known = dict(HOOKS.commands(cli))
     groups = {name.rpartition(" ")[0] for name in known} | {"sslkit"}
-    options = {option for command in known.values() for parameter in command.params for option in parameter.opts}
+    options = {
+        option
+        for command in known.values()
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     prose = re.sub(r"^```.*?^```$", "", rendered(page), flags=re.MULTILINE | re.DOTALL)
     for code in re.findall(r"`([^`\n]+)`", prose):
         words = code.split()

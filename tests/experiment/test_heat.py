@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,17 @@ def test_a_picture_shows_the_photograph_its_heat_and_what_was_said(tmp_path: Pat
     before = path.read_bytes()
     write_picture(tmp_path, Path("left.jpg"), one, circular_mask(64))
     assert path.read_bytes() == before
+
+
+def test_a_picture_without_heat_says_that_no_place_speaks_for_the_grade(tmp_path: Path) -> None:
+    one = graded("left.jpg")
+    assert one.heat is not None
+    for name in ("some", "none"):
+        (tmp_path / name).mkdir()
+    write_picture(tmp_path / "some", Path("left.jpg"), one, None)
+    write_picture(tmp_path / "none", Path("left.jpg"), replace(one, heat=np.zeros_like(one.heat)), None)
+    some, none = (np.asarray(Image.open(next((tmp_path / name).iterdir())).convert("RGB")) for name in ("some", "none"))
+    legend = np.s_[460:480, 470:650]
+    assert np.ptp(some[legend].astype(int), axis=2).max() > 100  # a scale of colours
+    assert np.ptp(none[legend].astype(int), axis=2).max() == 0  # words in black
+    assert none[legend].min() < 100

@@ -18,7 +18,7 @@ from serving import CLASSES, FakeGrader, Site, photograph, site
 import sslkit
 from sslkit import serve as serve_of
 from sslkit.errors import PluginError, StorageError, UsageError
-from sslkit.experiment.heat import overlay
+from sslkit.experiment.heat import NO_EVIDENCE, overlay
 from sslkit.experiment.running import RunResult
 from sslkit.serve import make_app, require_packages
 from sslkit.serve.keeping import keep, prepare_folder
@@ -79,6 +79,13 @@ def test_models_without_a_heat_map_grade_all_the_same() -> None:
     assert answer["pictures"]["overlay"] is None
     assert answer["pictures"]["prepared"].startswith("data:image/jpeg")
     assert answer["why_no_heat"] == "vit has no map\\x1b"
+
+
+def test_heat_that_is_nowhere_is_told_and_not_drawn() -> None:
+    with site(FakeGrader(most_heat=0.0)) as running:
+        answer = running.grade(photograph(), "?cam=1").json
+    assert answer["pictures"]["overlay"] is None
+    assert answer["why_no_heat"] == NO_EVIDENCE
 
 
 def test_without_a_threshold_no_call_is_made() -> None:

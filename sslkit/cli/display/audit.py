@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sslkit.cli.display.console import line, make_console
+from sslkit.cli.display.plan import NO_GROUPS
 
 if TYPE_CHECKING:
     from sslkit.experiment.audit import Audit
@@ -34,6 +35,8 @@ def show_audit(audit: Audit) -> None:
     }.items():
         table.add_row(key, line(value))
     console.print(table)
+    if groups["given"] == sum(images["formats"].values()):
+        console.print(f"note: {NO_GROUPS}")
     for conflict in duplicates["conflicts"]:
         console.print(line(f"conflict: {', '.join(conflict['images'])} have grades {conflict['grades']}"))
     for item in audit.unreadable:

@@ -12,6 +12,11 @@ from sslkit.cli.display.console import line, make_console
 if TYPE_CHECKING:
     from sslkit.experiment.dry_run import DryRun
 
+NO_GROUPS = (
+    "every image is a group of its own; where patients have several, tell which are whose (group_column, or "
+    "group_pattern), or one patient may stand on two sides of a split"
+)
+
 
 def show_plan(plan: DryRun) -> None:
     """Print what a run would do."""
@@ -29,6 +34,8 @@ def show_plan(plan: DryRun) -> None:
     }.items():
         table.add_row(key, line(value))
     console.print(table)
+    if plan.num_groups == plan.num_images:
+        console.print(f"note: {NO_GROUPS}")
     for sentence in plan.missing_classes:
         console.print(f"note: {line(sentence)}")
     if plan.bench is None:
