@@ -46,3 +46,8 @@ class Graded:
     answer: GradedImage
     square: npt.NDArray[np.uint8] | None = None
     heat: npt.NDArray[np.float32] | None = None
+
+    @property
+    def without_evidence(self) -> bool:
+        """Whether heat was asked for and is nowhere: every place speaks against the grade that is given."""
+        return self.heat is not None and not self.heat.any()

@@ -111,12 +111,12 @@ def _caption(pen: ImageDraw.ImageDraw, sheet: Image.Image, graded: Graded, side:
     top, left = side + 10, side + _GAP + 12
     pen.text((12, top), _fitted(pen, printable(said, keep=""), large, side - 24), "black", large)
     pen.text((12, top + 26), _fitted(pen, printable(Path(answer.image).name, keep=""), small, side - 24), _GREY, small)
-    if graded.heat is not None and graded.heat.any():
+    if graded.without_evidence:
+        pen.text((left, top + 2), NO_EVIDENCE, "black", small)
+    else:
         steps = np.tile(np.linspace(0, 1, 180, dtype=np.float32), (12, 1))
         sheet.paste(Image.fromarray(_mix(110.0, steps)), (left, top + 4))
         pen.text((left + 190, top + 2), "evidence for the grade: none to most", "black", small)
-    else:
-        pen.text((left, top + 2), NO_EVIDENCE, "black", small)
     pen.text((left, top + 26), "Not a medical device. What moved the model, not an outline of a lesion.", _GREY, small)
 
 

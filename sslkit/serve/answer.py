@@ -62,7 +62,7 @@ def pictures_of(graded: Graded, mask: npt.NDArray[np.bool_] | None) -> dict[str,
     """
     if graded.square is None:
         return {"prepared": None, "overlay": None}
-    drawn = None if graded.heat is None or not graded.heat.any() else overlay(graded.square, graded.heat, mask)
+    drawn = None if graded.heat is None or graded.without_evidence else overlay(graded.square, graded.heat, mask)
     side = len(graded.square) if drawn is None else len(drawn)
     return {"prepared": _data_uri(graded.square, side), "overlay": None if drawn is None else _data_uri(drawn, side)}
 

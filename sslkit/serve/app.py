@@ -128,8 +128,7 @@ class _Site:
         kept = None if folder is None else await asyncio.to_thread(keep, folder, content, answer)
         if cam:
             answer["pictures"] = await asyncio.to_thread(pictures_of, graded, self.model.grader.mask)
-            is_empty = graded.heat is not None and not graded.heat.any()
-            answer["why_no_heat"] = NO_EVIDENCE if is_empty else why_no_heat
+            answer["why_no_heat"] = NO_EVIDENCE if graded.without_evidence else why_no_heat
         return {**answer, "kept": kept, "seconds": round(time.perf_counter() - begun, 3)}
 
     async def show_sign_in(self, request: Request) -> Response:
