@@ -79,16 +79,17 @@ class _Progress:
     def __init__(self) -> None:
         import rich.progress
 
-        from sslkit.cli.display import make_console
+        from sslkit.cli.display import make_console, redraws
 
         self._console = make_console(stderr=True)
+        self._redraws = redraws(self._console)
         self._bars = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}", markup=False),
             rich.progress.BarColumn(bar_width=30),
             rich.progress.MofNCompleteColumn(),
             rich.progress.TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._redraws,
         )
         self._tasks: dict[str, rich.progress.TaskID] = {}
 
@@ -105,6 +106,6 @@ class _Progress:
         """Begin or move a bar."""
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage, total=total)
-            if not self._console.is_terminal:
+            if not self._redraws:
                 self._console.print(f"{stage}: {total} images")
         self._bars.update(self._tasks[stage], completed=done)

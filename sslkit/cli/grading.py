@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import click
 import rich.progress
 
-from sslkit.cli.display import make_console, show_grades
+from sslkit.cli.display import make_console, redraws, show_grades
 from sslkit.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class GradingProgress:
     def __init__(self, total: int) -> None:
         self.total, self.done, self.unread = total, 0, 0
         console = make_console(stderr=True)
-        self._shows_bar = console.is_terminal and not console.is_dumb_terminal and total > _FEW
+        self._shows_bar = redraws(console) and total > _FEW
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}", markup=False),
             rich.progress.BarColumn(bar_width=30),

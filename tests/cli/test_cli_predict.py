@@ -167,8 +167,12 @@ def test_in_a_terminal_there_is_a_bar_where_there_is_something_to_wait_for(monke
     made = display.make_console
     monkeypatch.setenv("TERM", "xterm")
 
-    def shown_of(total: int) -> str:
-        screen = io.StringIO()
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def shown_of(total: int, screen: io.StringIO | None = None) -> str:
+        screen = Screen() if screen is None else screen
 
         def make_console(**options: Any) -> Any:
             console = made(**options)
@@ -185,6 +189,7 @@ def test_in_a_terminal_there_is_a_bar_where_there_is_something_to_wait_for(monke
     assert "Grading" in bar
     assert "30/30" in bar
     assert "images/s" in bar
+    assert shown_of(30, io.StringIO()) == ""  # a file, which FORCE_COLOR makes no screen
 
 
 def test_names_of_what_cannot_be_read_are_text(capsys: pytest.CaptureFixture[str]) -> None:

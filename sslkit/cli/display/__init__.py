@@ -2,7 +2,7 @@
 
 from sslkit.cli.display.audit import show_audit
 from sslkit.cli.display.bench import show_bench, show_estimate
-from sslkit.cli.display.console import line, make_console
+from sslkit.cli.display.console import line, make_console, redraws
 from sslkit.cli.display.grades import show_grades
 from sslkit.cli.display.plan import show_plan
 from sslkit.cli.display.plugins import show_plugins
@@ -14,6 +14,7 @@ __all__ = [
     "follow_run",
     "line",
     "make_console",
+    "redraws",
     "show_audit",
     "show_bench",
     "show_estimate",
