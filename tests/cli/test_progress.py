@@ -67,7 +67,7 @@ def tournament(progress: Progress, workers: int) -> None:
 def test_the_picture_is_never_larger_than_the_screen(width: int, height: int, workers: int) -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=width, height=height, color_system=None)
-    with LiveProgress(console) as progress:
+    with LiveProgress(console, Clock()) as progress:
         for _ in range(5):
             tournament(progress, workers)
             progress._live.refresh()
