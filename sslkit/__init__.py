@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sslkit.data.tables import read_table
     from sslkit.data.views import ViewsConfig, augmented_views
     from sslkit.engine.decoder import MapDecoder
-    from sslkit.engine.distributed import gather
+    from sslkit.engine.distributed import gather, weighted_mean
     from sslkit.engine.feature_maps import feature_map, feature_map_shape, why_no_feature_map
     from sslkit.engine.momentum import follow, momentum_copy, rising_momentum
     from sslkit.engine.networks import representation
@@ -76,7 +76,7 @@ _HOMES = {
     "sslkit.data.tables": ("read_table",),
     "sslkit.data.views": ("ViewsConfig", "augmented_views"),
     "sslkit.engine.decoder": ("MapDecoder",),
-    "sslkit.engine.distributed": ("gather",),
+    "sslkit.engine.distributed": ("gather", "weighted_mean"),
     "sslkit.engine.feature_maps": ("feature_map", "feature_map_shape", "why_no_feature_map"),
     "sslkit.engine.momentum": ("follow", "momentum_copy", "rising_momentum"),
     "sslkit.engine.networks": ("representation",),
@@ -207,6 +207,7 @@ __all__ = [
     "srgb_of",
     "stops_held",
     "token_backbone",
+    "weighted_mean",
     "why_no_feature_map",
     "write_report",
 ]

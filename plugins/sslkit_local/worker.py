@@ -92,7 +92,7 @@ class Worker:
 def start(context: Any, job: Job, slot: int, *, again: bool = False) -> Worker:
     """Begin a job in a process of its own."""
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job, theirs, slot), name=job.id, daemon=True)
+    process = context.Process(target=_work, args=(job, theirs, slot), name=job.id)
     process.start()
     theirs.close()
     return Worker(job, process, ours, slot, time.monotonic(), again, left=job.cost)

@@ -201,7 +201,7 @@ class EvaluationConfig(PluginConfig):
 
 
 class ComputeConfig(PluginConfig):
-    """Where and how it is computed; workers and executor never change a result."""
+    """Where and how it is computed; workers, executor and, by default, processes never change a result."""
 
     device: str = Field(
         "auto",
@@ -213,6 +213,14 @@ class ComputeConfig(PluginConfig):
     )
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto", description="Jobs at a time; 'auto': one a core."
+    )
+    processes: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1, description="Processes that carry out one pretraining together, each with its part of every batch."
+    )
+    sync_batchnorm: bool = Field(
+        True,
+        description="Where there are several processes: BatchNorm takes the statistics of the whole batch; false: each "
+        "process those of its own part, which is faster, and another network.",
     )
     checkpoint_seconds: float = Field(
         30.0, ge=0, allow_inf_nan=False, description="Between checkpoints of a pretraining; what a crash costs at most."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -58,14 +58,19 @@ def views_an_image(views: Views, num_images: int) -> float:
     return sum(map(len, shown or list(views.values())[:1])) / num_images
 
 
-def take_step(task: PretextTask[Any], views: Views) -> StepOutput:
+def take_step(task: PretextTask[Any], views: Views, call: Callable[[Views], Any] | None = None) -> StepOutput:
     """Return what a forward pass of a task yields.
+
+    Args:
+        task: the task.
+        views: a batch of its views.
+        call: what computes the pass, if it is not the task itself but something around it.
 
     Raises:
         PluginError: if the task fails, or returns something else than a loss and metrics.
     """
     with blame(task.provenance, "forward()"):
-        output = task(views)
+        output = (call or task)(views)
     if not isinstance(output, StepOutput):
         raise refuse(task.provenance, "forward()", in_words(output), "a StepOutput")
     check_loss(output.loss, task, "forward()")

@@ -74,7 +74,8 @@ class _Length:
     def __call__(self, job: Job) -> float:
         if isinstance(job, PretrainingJob):
             views = job.recipe.pretraining.epochs * len(job.rows) * self.pretraining["views_per_image"]
-            return self.pretraining["startup_s"] + views * self.workers / self.pretraining["views_per_s"]
+            at_once = max(1, self.workers // job.processes)
+            return self.pretraining["startup_s"] + views * at_once / self.pretraining["views_per_s"]
         if isinstance(job, FeaturesJob):
             return _STARTUP + len(job.rows) / self.features
         assert isinstance(job, CellJob), "a run has no other jobs"

@@ -95,6 +95,11 @@ class CellJob:
         return self.recipe.directory.cell(self.cell_id)
 
     @property
+    def processes(self) -> int:
+        """Processes that it computes with."""
+        return 1
+
+    @property
     def done(self) -> bool:
         """Whether its result stands, and its model where that is kept, all of it as it was written."""
         return self.folder.exists() and not self.flaws()

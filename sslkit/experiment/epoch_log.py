@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 NO_METRICS = (
-    *("epoch", "update", "learning_rate", "seconds", "data_seconds", "views", "peak_memory"),
+    *("epoch", "update", "learning_rate", "seconds", "data_seconds", "views", "peak_memory", "processes"),
     "untrained_spread",
 )
 """Keys of a line that are no metrics of its epoch."""

@@ -57,6 +57,11 @@ class FeaturesJob:
         return float(len(self.rows))
 
     @property
+    def processes(self) -> int:
+        """Processes that it computes with."""
+        return 1
+
+    @property
     def done(self) -> bool:
         """Whether the features stand as they were written, and are those of this very job."""
         if flaws(self.folder, _FILES):

@@ -12,6 +12,7 @@ from sslkit.checksums import SUMS
 from sslkit.data.manifest import Manifest, read_manifest
 from sslkit.data.splits import Splits, make_splits
 from sslkit.engine.heads import grade_of
+from sslkit.experiment.batches import check_parts
 from sslkit.experiment.cell import FROZEN_ARMS, PRETRAINED_ARMS, CellJob
 from sslkit.experiment.features import FeaturesJob
 from sslkit.experiment.pretraining import PretrainingJob
@@ -27,15 +28,22 @@ def make_manifest(study: Study) -> Manifest:
 
 
 def draw_splits(study: Study, manifest: Manifest) -> Splits:
-    """Draw the folds and orders of labels of a study."""
+    """Draw the folds and orders of labels of a study.
+
+    Raises:
+        ConfigError: if a pretraining has too few images for its processes.
+    """
     evaluation = study.config.evaluation
-    return make_splits(
+    splits = make_splits(
         manifest,
         num_classes=study.make_head().num_classes,
         folds=evaluation.folds,
         repetitions=evaluation.repetitions,
         seed=study.config.seed,
     )
+    for fold in pretraining_folds(study):
+        check_parts(study, fold, len(splits.pretraining_rows(fold)))
+    return splits
 
 
 def pretraining_folds(study: Study) -> Sequence[int | None]:

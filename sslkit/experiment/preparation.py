@@ -97,6 +97,8 @@ def prepare(
         finetuning=config.finetuning,
         compute=compute,
         checkpoint_seconds=config.compute.checkpoint_seconds,
+        processes=study.processes,
+        sync_batchnorm=config.compute.sync_batchnorm,
     )
     return Prepared(readable, cache, splits, found, make_jobs(study, recipe, readable, splits))
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,24 +15,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from sslkit.blame import blame
 from sslkit.checksums import flaws, seal
+from sslkit.engine.distributed import Team, synchronise_batch_norm
 from sslkit.engine.networks import Encoder, encode_rows, to_compute
 from sslkit.engine.optimisation import make_optimizer
 from sslkit.engine.tasks import take_step, views_an_image
 from sslkit.engine.trainer import Schedule, check_update, train
 from sslkit.engine.weights import load_state
+from sslkit.errors import RunError, TrainingDivergedError
+from sslkit.experiment.backbone_file import save_backbone
 from sslkit.experiment.checkpoint import read_checkpoint, write_checkpoint
 from sslkit.experiment.collapse_watch import CollapseWatch
+from sslkit.experiment.data_parallel import supervise
 from sslkit.experiment.epoch_log import metrics_of
 from sslkit.experiment.memory import peak_memory
 from sslkit.experiment.recipe import Configured, Recipe, digest
 from sslkit.experiment.representation_probe import MAX_PROBE_IMAGES, evenly_drawn, probe_representation
 from sslkit.experiment.view_stream import ViewStream
-from sslkit.files import make_folder, write_atomically, write_json, write_json_lines
+from sslkit.files import make_folder, write_json_lines
 from sslkit.interfaces import PretextTask, Reporter
 from sslkit.types import StepOutput, Views
 
@@ -73,6 +76,8 @@ class PretrainingJob:
         if settings.keep == "best":
             groups = [recipe.groups[row] for row in self.probe_rows]
             parts["kept"] = [settings.probe_every, self.probe_rows, recipe.grades[self.probe_rows], groups]
+        if self.processes > 1 and not recipe.sync_batchnorm:
+            parts["processes"] = self.processes
         return digest(parts)
 
     @property
@@ -101,6 +106,11 @@ class PretrainingJob:
         return 3.0 * self.recipe.pretraining.epochs * len(self.rows)
 
     @property
+    def processes(self) -> int:
+        """How many processes carry it out together."""
+        return self.recipe.processes
+
+    @property
     def done(self) -> bool:
         """Whether its weights stand as they were written, and are the weights of this very job."""
         if self.flaws():
@@ -116,11 +126,23 @@ class PretrainingJob:
         return flaws(self.folder, _FILES)
 
     def execute(self, report: Reporter) -> None:
-        """Pretrain, from the last checkpoint where there is one, and write the backbone's weights."""
-        self.recipe.directory.require()
-        make_folder(self.folder)
+        """Pretrain, from the last checkpoint where there is one, and write the backbone's weights.
+
+        Where several processes are asked for, and this is not one that has joined the others already, it starts them
+        and looks after them.
+        """
+        if Team.present().leads:
+            self.recipe.directory.require()
+            make_folder(self.folder)
+        if self.processes != Team.present().size:
+            supervise(self, self.recipe.compute, self._modules(), report)
+            return
         self.recipe.compute.prepare_process()
         _Pretraining(self, report).run()
+
+    def _modules(self) -> list[str]:
+        plugins = (self.recipe.backbone, *self.task.with_parts())
+        return sorted({plugin.info.cls.__module__ for plugin in plugins})
 
 
 class _Pretraining:
@@ -137,10 +159,12 @@ class _Pretraining:
             "pretraining.learning_rate",
         )
         self.seed = self.stream.seed
+        self.team = Team.present()
         self.task = self._make_task()
         self.optimizer = make_optimizer([self.task], settings.learning_rate, settings.weight_decay)
         self.scaler = self.recipe.compute.make_scaler()
-        self.watch = CollapseWatch(self.task, self.images, job.rows, settings, self.recipe.compute)
+        self.watch = self._watch()
+        self.parallel_task: nn.Module = self.task
         self.log: list[dict[str, Any]] = []
         self.epoch_metrics: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.data_seconds = self.views_an_image = 0.0
@@ -150,19 +174,29 @@ class _Pretraining:
     def run(self) -> None:
         first_update = self._resume()
         self.task.train()
+        if self.recipe.sync_batchnorm and self.team.size > 1:
+            synchronise_batch_norm(self.task)
+        self.parallel_task = self.team.parallel(self.task)
         train(
             self._step,
             self.optimizer,
             self.schedule,
-            seed=self.seed,
+            seed=self.team.own_seed(*self.seed),
             scaler=self.scaler,
             first_update=first_update,
             on_update=self._after_update,
         )
-        self._save_checkpoint(self.schedule.num_updates, finished=True)
-        self._write_log()
-        self._save_backbone()
-        seal(self.job.folder, _FILES)
+        if self.team.leads:
+            self._save_checkpoint(self.schedule.num_updates, finished=True)
+            self._write_log()
+            self._save_backbone()
+            seal(self.job.folder, _FILES)
+
+    def _watch(self) -> CollapseWatch | None:
+        """Return what looks for a collapse, in the process that writes."""
+        if not self.team.leads:
+            return None
+        return CollapseWatch(self.task, self.images, self.job.rows, self.recipe.pretraining, self.recipe.compute)
 
     def _make_task(self) -> PretextTask[Any]:
         task = self.stream.make_task()
@@ -178,11 +212,11 @@ class _Pretraining:
         views = self._views(update)
         self.data_seconds += time.monotonic() - started
         with self.recipe.compute.autocast():
-            return take_step(self.task, views)
+            return self.team.averaged(take_step(self.task, views, self.parallel_task))
 
     def _views(self, update: int) -> Views:
-        views = self.stream.views(self.task, update)
-        self.views_an_image = views_an_image(views, self.batch_size)
+        views = self.stream.views(self.task, update, self.team.rank, self.team.size)
+        self.views_an_image = views_an_image(views, self.batch_size // self.team.size)
         return {name: self.recipe.compute.send(view) for name, view in views.items()}
 
     def _after_update(self, update: int, output: StepOutput) -> None:
@@ -190,17 +224,22 @@ class _Pretraining:
             self.task.after_update(output, (update + 1) / self.schedule.num_updates)
         for name, value in {"loss": output.loss.detach(), **output.metrics}.items():
             self.epoch_metrics[name].append(value)
-        epoch, position = divmod(update + 1, self.updates_per_epoch)
-        if position == 0:
-            check_update(update, output.loss, [self.task], self.schedule)
-            self._end_epoch(epoch, update + 1)
-        if time.monotonic() - self.saved_at > self.recipe.checkpoint_seconds:
+        if (update + 1) % self.updates_per_epoch == 0:
+            self.team.raise_together(partial(self._check_and_tell, update, output), TrainingDivergedError)
+        if self.team.leads and time.monotonic() - self.saved_at > self.recipe.checkpoint_seconds:
             self._save_checkpoint(update + 1)
         try:
             self.report({"done": update + 1, "total": self.schedule.num_updates})
         except SystemExit:  # the run is being stopped, and here everything is of one update
-            self._save_checkpoint(update + 1)
+            if self.team.leads:
+                self._save_checkpoint(update + 1)
             raise
+
+    def _check_and_tell(self, update: int, output: StepOutput) -> None:
+        check_update(update, output.loss, [self.task], self.schedule)
+        if self.team.leads:
+            self._end_epoch((update + 1) // self.updates_per_epoch, update + 1)
+        self.epoch_metrics.clear()
 
     def _end_epoch(self, epoch: int, updates_done: int) -> None:
         means = {name: _mean(torch.stack(values).tolist()) for name, values in self.epoch_metrics.items()}
@@ -210,9 +249,11 @@ class _Pretraining:
         line |= {"seconds": round(seconds, 3), "data_seconds": round(self.data_seconds, 4)}
         line["views"] = round(self.views_an_image * self.updates_per_epoch * self.batch_size)
         line["peak_memory"] = peak_memory(self.recipe.compute.family)
+        line |= {"processes": self.team.size} if self.team.size > 1 else {}
         every = self.recipe.pretraining.probe_every
         if every and epoch % every == 0:
             line["probe_qwk"] = self._probe()
+        assert self.watch is not None, "an epoch is told by the process that watches"
         if looked := self.watch.due(epoch, updates_done):
             line |= self.watch.look()
         self.log.append(line)
@@ -220,7 +261,6 @@ class _Pretraining:
             self.report({"warning": warning})
         if self.recipe.pretraining.keep == "best" and self._best_epoch() == epoch:
             self.best_weights = {name: value.clone() for name, value in self.task.encoder.state_dict().items()}
-        self.epoch_metrics.clear()
         self.data_seconds = 0.0
         self._write_log()
         self.report({"epoch": epoch, "metrics": metrics_of(line)})
@@ -261,18 +301,17 @@ class _Pretraining:
         self.saved_at = time.monotonic()
 
     def _resume(self) -> int:
-        path = self.job.folder / "last.ckpt"
-        if not path.is_file():
-            return 0
-        state = read_checkpoint(path, self.recipe.compute.device)
+        """Return the update to go on at, everything being as it was there; every process reads the same file."""
+        state = self._usable_checkpoint()
+        update = 0 if state is None else int(state["update"])
+        if not self.team.agree(update):
+            raise RunError(
+                f"process {self.team.rank} of {self.team.size} found another checkpoint in {self.job.folder} than the "
+                "others; the processes of a run need one file system that shows all of them the same"
+            )
         if state is None:
-            self.report({"warning": f"the checkpoint {path} is damaged and not used; this pretraining begins anew"})
             return 0
-        if state["job"] != self.job.identity:
-            said = "is of other images, options or versions, and not used; this pretraining begins anew"
-            self.report({"warning": f"the checkpoint {path} {said}"})
-            return 0
-        load_state(self.task, state["task"], source=str(path))
+        load_state(self.task, state["task"], source=str(self.job.folder / "last.ckpt"))
         if state["optimizer"] is not None:
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
@@ -281,38 +320,26 @@ class _Pretraining:
         self.data_seconds = state["epoch"]["data_seconds"]
         self.epoch_started = time.monotonic() - state["epoch"]["seconds"]
         self.best_weights = state["best"]
-        return int(state["update"])
+        return update
+
+    def _usable_checkpoint(self) -> dict[str, Any] | None:
+        path = self.job.folder / "last.ckpt"
+        if not path.is_file():
+            return None
+        state = read_checkpoint(path, self.recipe.compute.device)
+        if state is None:
+            self.report({"warning": f"the checkpoint {path} is damaged and not used; this pretraining begins anew"})
+        elif state["job"] != self.job.identity:
+            said = "is of other images, options or versions, and not used; this pretraining begins anew"
+            self.report({"warning": f"the checkpoint {path} {said}"})
+            return None
+        return state
 
     def _save_backbone(self) -> None:
-        encoder: nn.Module = self.task.encoder
         best = self._best_epoch() if self.best_weights is not None else None
-        kept = {
-            name: value.detach().cpu().contiguous()
-            for name, value in (self.best_weights or encoder.state_dict()).items()
-        }
-        write_atomically(self.job.folder / "backbone.safetensors", lambda file: file.write(save(kept)))
-        published = getattr(encoder, "pretrained_cfg", None) or {}
-        recipe = self.recipe
-        size = recipe.preprocessing.size
-        config = {
-            "architecture": published.get("architecture", recipe.backbone.info.name),
-            "num_classes": 0,
-            "num_features": encoder.head_hidden_size,
-            "pretrained_cfg": {
-                "input_size": [3, size, size],
-                "mean": list(self.task.context.mean),
-                "std": list(self.task.context.std),
-                "num_classes": 0,
-            },
-            "sslkit": {
-                "job": self.job.identity,
-                "pretext": self.job.task.info.name,
-                "fold": self.job.fold,
-                "epoch": best or self.recipe.pretraining.epochs,
-                "preprocessing": {"size": size, "crop": recipe.preprocessing.crop},
-            },
-        }
-        write_json(self.job.folder / "config.json", config)
+        epoch = best or self.recipe.pretraining.epochs
+        about = {"job": self.job.identity, "pretext": self.job.task.info.name, "fold": self.job.fold, "epoch": epoch}
+        save_backbone(self.job.folder, self.task, self.recipe, self.best_weights, about)
 
 
 def _mean(values: list[float]) -> float | None:

@@ -132,6 +132,8 @@ class Recipe:
         finetuning: budget of a cell.
         compute: device and precision.
         checkpoint_seconds: between checkpoints of a pretraining.
+        processes: that carry out a pretraining together.
+        sync_batchnorm: whether BatchNorm sees the whole batch then, or each process its own part.
     """
 
     directory: RunDirectory
@@ -147,6 +149,8 @@ class Recipe:
     finetuning: FinetuningConfig
     compute: Compute
     checkpoint_seconds: float = 30.0
+    processes: int = 1
+    sync_batchnorm: bool = True
 
     @cached_property
     def names(self) -> str:

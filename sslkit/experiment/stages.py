@@ -65,6 +65,8 @@ def time_ingest(study: Study, manifest: Manifest, compute: Compute, folder: Path
             pretraining=study.config.pretraining,
             finetuning=study.config.finetuning,
             compute=compute,
+            processes=study.processes,
+            sync_batchnorm=study.config.compute.sync_batchnorm,
         ),
         rate,
     )
@@ -75,8 +77,9 @@ def time_pretraining(study: Study, recipe: Recipe, workers: int, seconds: float)
     settings = recipe.pretraining.model_copy(update={"epochs": _ENDLESS, "probe_every": 0, "keep": "last"})
     task: Configured = study.tasks[0]
     rows = _readable(recipe, 2 * settings.batch_size)  # two updates an epoch, so that soon one is logged
+    at_once = max(1, workers // recipe.processes)
     jobs = []
-    for number in range(workers):
+    for number in range(at_once):
         own = _make_directory(recipe, str(number))
         job = PretrainingJob(replace(recipe, directory=own, pretraining=settings), task, number, rows, rows[:0])
         jobs.append(job)
@@ -84,7 +87,7 @@ def time_pretraining(study: Study, recipe: Recipe, workers: int, seconds: float)
     lines = [json.loads(line) for job in jobs for line in (job.folder / "metrics.jsonl").read_text().splitlines()]
     per_image = _views_per_image(study, task, recipe)
     return {
-        "views_per_s": timing.updates_per_s * workers * settings.batch_size * per_image,
+        "views_per_s": timing.updates_per_s * at_once * settings.batch_size * per_image,
         "views_per_image": per_image,
         "startup_s": timing.startup_s,
         "data_time_share": sum(line["data_seconds"] for line in lines) / sum(line["seconds"] for line in lines),

@@ -14,11 +14,13 @@ from sslkit.blame import blame
 from sslkit.config import PluginConfig, PluginTable, RunConfig
 from sslkit.config.schema import parts_of
 from sslkit.data.preprocessing import Preprocessing
+from sslkit.engine.distributed import launch
 from sslkit.engine.heads import check_classes
 from sslkit.engine.networks import build_network, call_with_seed
 from sslkit.engine.points import strides_over_a_point
 from sslkit.engine.precision import Compute, resolve_compute
 from sslkit.errors import ConfigError
+from sslkit.experiment.batches import check_batch_size, check_processes
 from sslkit.experiment.cell import PRETRAINED_ARMS
 from sslkit.experiment.recipe import Configured, task_context
 from sslkit.interfaces import Dataset, DownstreamHead, PretextTask
@@ -45,6 +47,12 @@ class Study:
     tasks: tuple[Configured, ...]
     head: Configured
     executor: Configured
+
+    @property
+    def processes(self) -> int:
+        """How many processes carry out a pretraining together: torchrun's, where it has started this one."""
+        launched = launch()
+        return self.config.compute.processes if launched is None else launched.size
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -223,7 +231,8 @@ def _check_sizes(study: Study) -> None:
         raise ConfigError(f"images.size: the backbone {study.backbone.info.name!r} cannot take {size} px: {reason}")
     if not PRETRAINED_ARMS.intersection(study.config.evaluation.arms):
         return
-    _check_batch_size(study)
+    check_batch_size(study)
+    check_processes(study)
     context = task_context(backbone, study.preprocessing)
     network = cache(lambda: call_with_seed(0, partial(build_network, backbone)))  # for all tasks that ask, or for none
     for task in study.tasks:
@@ -252,16 +261,6 @@ def _view_sizes(task: Configured, context: TaskContext) -> tuple[int, ...]:
         return task.view_sizes(context)
     except ValueError as error:
         raise ConfigError(f"the pretext task {task.info.name!r} can make no views of these images: {error}") from error
-
-
-def _check_batch_size(study: Study) -> None:
-    batch_size = study.config.pretraining.batch_size
-    for task in study.tasks_with_parts():
-        if batch_size < (least := task.info.cls.min_batch_size):
-            raise ConfigError(
-                f"pretraining.batch_size: the task {task.info.name!r} tells images of a batch from one another, and "
-                f"needs at least {least}; {batch_size} given"
-            )
 
 
 def _check_published_weights(study: Study) -> None:

@@ -98,12 +98,42 @@ class ViewStream:
         chunks_per_batch = -(-self.batch_size // VIEW_CHUNK)
         return make_generator(*self.seed, "views", epoch, position * chunks_per_batch + chunk)
 
-    def views(self, task: PretextTask[Any], update: int) -> Views:
-        """Return the views of an update, on the CPU."""
-        images = load_batch(self.images, self.rows_of(update))
+    def views(self, task: PretextTask[Any], update: int, part: int = 0, parts: int = 1) -> Views:
+        """Return the views of an update, on the CPU, or those of one of several equal parts of its batch.
+
+        Parts are whole chunks, so that a view does not depend on their number: see
+        [why_no_parts][sslkit.experiment.view_stream.why_no_parts].
+        """
+        size = self.batch_size // parts
+        first = part * size // VIEW_CHUNK
+        images = load_batch(self.images, self.rows_of(update)[part * size :][:size])
         chunks = [
             make_views(task, images[start : start + VIEW_CHUNK], self.generator(update, number))
-            for number, start in enumerate(range(0, len(images), VIEW_CHUNK))
+            for number, start in enumerate(range(0, len(images), VIEW_CHUNK), first)
         ]
         with blame(task.provenance, "make_views(), whose views of one batch do not fit together"):
             return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def why_no_parts(batch_size: int, processes: int) -> str | None:
+    """Return why a batch cannot be dealt to processes, with the nearest size that can, or None if it can.
+
+    Args:
+        batch_size: images an update.
+        processes: that train together.
+
+    Example:
+        >>> why_no_parts(32, 2), why_no_parts(24, 1)
+        (None, None)
+        >>> why_no_parts(40, 2)
+        'a batch of 40 images is not dealt evenly to 2 processes in chunks of 8; the nearest that are: 32 or 48'
+    """
+    step = VIEW_CHUNK * processes
+    if processes == 1 or batch_size % step == 0:
+        return None
+    below = batch_size // step * step
+    nearest = f"{below} or {below + step}" if below else f"{step}"
+    return (
+        f"a batch of {batch_size} images is not dealt evenly to {processes} processes in chunks of {VIEW_CHUNK}; "
+        f"the nearest that {'are' if below else 'is'}: {nearest}"
+    )

@@ -39,6 +39,10 @@ class Job(Protocol):
     def cost(self) -> float:
         """How long it takes beside the run's other jobs, roughly and in any unit; it decides the order alone."""
 
+    @property
+    def processes(self) -> int:
+        """How many processes it computes with, each in one thread or on one GPU: one, but for some pretrainings."""
+
     def execute(self, report: Reporter) -> None:
         """Do the work and write its results atomically."""
 

@@ -34,6 +34,11 @@ class Note:
     cost: float = 1.0
     seconds: float = 0.0
 
+    @property
+    def processes(self) -> int:
+        """Processes that it computes with."""
+        return 1
+
     def execute(self, report: Reporter) -> None:
         """Begin, do what there is to do, and end."""
         self.write("begins")
