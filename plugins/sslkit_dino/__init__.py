@@ -231,7 +231,8 @@ class Dino(PretextTask[DinoConfig]):
             targets = teacher_probabilities(teacher, self.centre, self.teacher_temperature)
             of_images = targets.view(num_images, NUM_GLOBAL, -1)
             loss = dino_loss(student, of_images, self.config.student_temperature)
-            metrics = {"target_entropy": entropy(targets).mean(), "batch_entropy": entropy(targets.mean(dim=0))}
+            mean = gather(targets.mean(dim=0, keepdim=True)).mean(dim=0)
+            metrics = {"target_entropy": entropy(targets).mean(), "batch_entropy": entropy(mean)}
         return StepOutput(loss, metrics, carry=teacher.mean(dim=0, keepdim=True))
 
     def after_update(self, output: StepOutput, progress: float) -> None:

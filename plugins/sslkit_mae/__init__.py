@@ -42,6 +42,7 @@ from sslkit import (
     Views,
     feature_map,
     feature_map_shape,
+    gather,
     hookimpl,
     normalize,
     token_backbone,
@@ -171,8 +172,9 @@ class Mae(PretextTask[MaeConfig]):
         with torch.autocast(predicted.device.type, enabled=False):
             targets, shown = self.targets(views)
             loss = reconstruction_loss(predicted, targets, shown)
-            variance = target_variance(targets, shown).clamp(min=_LEAST_VARIANCE)
-            explained = 1 - loss.detach() / variance
+            parts = torch.stack([loss.detach(), target_variance(targets, shown)])
+            of_all, variance = gather(parts[None]).mean(dim=0)
+            explained = 1 - of_all / variance.clamp(min=_LEAST_VARIANCE)
         return StepOutput(loss, {"explained": explained})
 
     def predict(self, views: Views) -> torch.Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from sslkit import gather, weighted_mean
+
 
 def normalized_patches(patches: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
     """Bring each channel of each patch to mean 0 and standard deviation 1 (after He et al. 2021, section 3).
@@ -69,7 +71,7 @@ def reconstruction_loss(predicted: torch.Tensor, targets: torch.Tensor, shown: t
         shown: which of a patch's P pixels show the subject, bool (N, M, P), one of all at least.
 
     Returns:
-        0-d float32.
+        0-d float32; where several processes train together, this one's part of what is of all of them.
 
     Example:
         >>> shown = torch.tensor([[[True, False]]])
@@ -77,7 +79,7 @@ def reconstruction_loss(predicted: torch.Tensor, targets: torch.Tensor, shown: t
         tensor(4.)
     """
     errors, weights = _by_channel(predicted - targets, shown)
-    return (weights * errors.square()).sum() / (weights.sum() * errors.shape[2])
+    return weighted_mean(errors.square(), weights)
 
 
 def target_variance(targets: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
@@ -88,11 +90,12 @@ def target_variance(targets: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
         shown: bool (N, M, P).
 
     Returns:
-        0-d float32.
+        0-d float32; where several processes train together, this one's part of what is of all of them.
     """
     channels, weights = _by_channel(targets, shown)
-    mean = (weights * channels).sum(dim=(0, 1, 3), keepdim=True) / weights.sum()
-    return (weights * (channels - mean).square()).sum() / (weights.sum() * channels.shape[2])
+    sums, counted = (weights * channels).sum(dim=(0, 1, 3), keepdim=True), weights.sum().view(1)
+    mean = gather(sums).sum(dim=0, keepdim=True) / gather(counted).sum()
+    return weighted_mean((channels - mean).square(), weights)
 
 
 def _by_channel(patches: torch.Tensor, shown: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sslkit.engine.distributed import gather
+
 
 def make_projector(widths: Sequence[int], *, last_norm: bool = False) -> nn.Sequential:
     """Return a projection head: linear layers, with BatchNorm and ReLU after each but the last.
@@ -47,7 +49,8 @@ def projection_spread(z: torch.Tensor) -> torch.Tensor:
     dimension, by the root of its mean square over dimensions, times the root of D.
 
     Args:
-        z: projections, float (N, D), of any dtype; no gradient goes through them.
+        z: projections, float (N, D), of any dtype; no gradient goes through them. Where several processes train
+            together, those of all of them count.
 
     Returns:
         0-d float32, detached.
@@ -57,4 +60,4 @@ def projection_spread(z: torch.Tensor) -> torch.Tensor:
         (0.0, 1.0)
     """
     with torch.autocast(z.device.type, enabled=False):
-        return F.normalize(z.detach().float(), dim=1).var(dim=0, correction=0).sum().sqrt()
+        return F.normalize(gather(z.detach()).float(), dim=1).var(dim=0, correction=0).sum().sqrt()

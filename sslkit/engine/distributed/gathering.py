@@ -52,7 +52,7 @@ def weighted_mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         tensor(3.2500)
     """
     weights = weights.to(values.dtype)
-    total = gather(weights.expand_as(values).sum().view(1))
+    total = gather((weights.sum() * (values.numel() // weights.numel())).view(1))
     return (weights * values).sum() / (total.sum() / len(total))
 
 

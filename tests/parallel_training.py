@@ -1,0 +1,115 @@
+"""Pretrainings in double precision, carried out by several processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from several_processes import in_processes
+from studies import prepare_tiny
+from torch import nn
+
+from sslkit import PretextTask, StepOutput, Views
+from sslkit.experiment import pretraining
+from sslkit.experiment.pretraining import PretrainingJob
+
+BATCH = 16
+
+# The largest difference that rounding explains. A gradient that is zero but for rounding, as that of a bias before
+# BatchNorm, is some 1e-16; Adam divides it by the root of its own square, or by eps = 1e-8 where that is larger: so a
+# weight moves by lr * 1e-16 / 1e-8 = 1e-11 at an update, in a direction that is chance.
+ROUNDING = 1e-10
+
+
+def job_of(root: Path, task: Mapping[str, Any], model: str = "test_resnet", **pretraining: Any) -> PretrainingJob:
+    """Return a pretraining of two epochs of two or more updates."""
+    settings = {"epochs": 2, "batch_size": BATCH, "learning_rate": 1e-3, **pretraining}
+    dataset = {"name": "synthetic-fundus", "patients": 36, "size": 64, "labelled": 0.8}
+    options = {"options": {"img_size": 64}} if "vit" in model else {}
+    changes: dict[str, Any] = {
+        "dataset": dataset,
+        "images": {"size": 64},
+        "backbone": {"name": "timm", "model": model, **options},
+        "pretext": dict(task),
+        "pretraining": settings,
+    }
+    return prepare_tiny(root, **changes).jobs.pretrainings[0]
+
+
+def with_processes(job: PretrainingJob, count: int, folder: Path, **recipe: Any) -> PretrainingJob:
+    """Return a pretraining of so many processes, in a directory of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    directory = replace(job.recipe.directory, root=folder)
+    return replace(job, recipe=replace(job.recipe, processes=count, directory=directory, **recipe))
+
+
+def results_of(jobs: Mapping[str, PretrainingJob], count: int, folder: Path, **recipe: Any) -> dict[str, Any]:
+    """Return losses, metrics and the state of each task after a pretraining in double precision, of every process."""
+    own = {name: with_processes(job, count, folder / name, **recipe) for name, job in jobs.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    ranks = in_processes(_execute_all, count, folder, own)
+    return {name: [rank[name] for rank in ranks] for name in jobs}
+
+
+def _execute_all(rank: int, jobs: Mapping[str, PretrainingJob]) -> dict[str, Any]:
+    return {name: _execute(job) for name, job in jobs.items()}
+
+
+def _execute(job: PretrainingJob) -> dict[str, Any]:
+    trained: list[PretextTask[Any]] = []
+
+    narrow = torch.Tensor.float
+
+    class InDouble(pretraining._Pretraining):
+        def _make_task(self) -> PretextTask[Any]:
+            task = super()._make_task().double()
+            for module in task.modules():
+                if next(module.children(), None) is None:
+                    module.register_forward_pre_hook(_widen)
+            trained.append(task)
+            return task
+
+        def _step(self, update: int) -> StepOutput:
+            torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]  # losses leave half precision so
+            try:
+                return super()._step(update)
+            finally:
+                torch.Tensor.float = narrow  # type: ignore[method-assign]
+
+        def _views(self, update: int) -> Views:
+            torch.Tensor.float = narrow  # type: ignore[method-assign]
+            try:
+                return super()._views(update)
+            finally:
+                torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
+
+    pretraining._Pretraining = InDouble  # type: ignore[misc]
+    job.execute(lambda values: None)
+    text = job.log.read_text() if job.log.exists() else ""
+    lines = [json.loads(line) for line in text.splitlines()]
+    untold = ("seconds", "data_seconds", "peak_memory", "processes")
+    log = [{key: value for key, value in line.items() if key not in untold} for line in lines]
+    return {"log": log, "state": {name: value.clone() for name, value in trained[0].state_dict().items()}}
+
+
+def _widen(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    def wide(value: Any) -> Any:
+        return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+    return tuple(wide(value) for value in arguments)
+
+
+def difference(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> float:
+    """Return the largest difference between two states."""
+    assert first.keys() == second.keys()
+    return max((first[name].double() - second[name].double()).abs().max().item() for name in first)
+
+
+def log_difference(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the largest difference between two logs, by key."""
+    assert len(first) == len(second)
+    return {key: max(abs(a[key] - b[key]) for a, b in zip(first, second, strict=True)) for key in first[0]}
