@@ -6,7 +6,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from types import FrameType
@@ -40,8 +41,12 @@ def follow_parent() -> None:
 
 
 @contextmanager
-def stops_held() -> Iterator[None]:
-    """Hold back what stops a run until the block is over: a process half started belongs to nobody."""
+def stops_held() -> Iterator[Callable[[], bool]]:
+    """Hold back what stops a run until the block is over: a process half started belongs to nobody.
+
+    Yields:
+        What tells whether the run has been told to stop.
+    """
     held: list[int] = []
 
     def hold(number: int, frame: FrameType | None) -> None:
@@ -49,10 +54,26 @@ def stops_held() -> Iterator[None]:
 
     try:
         with _handled_by(hold):
-            yield
+            yield lambda: bool(held)
     finally:
         for number in held[:1]:
             signal.raise_signal(number)
+
+
+@contextmanager
+def stops_noted() -> Iterator[Sequence[float]]:
+    """Note what stops a run in place of stopping, in a process that waits for another to come to a safe point.
+
+    Yields:
+        When it was told to, by ``time.monotonic()``.
+    """
+    told: list[float] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        told.append(time.monotonic())
+
+    with _handled_by(note):
+        yield told
 
 
 @contextmanager

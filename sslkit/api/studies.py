@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 from sslkit.api.given import ConfigLike, Plugins, checked, chosen_registry, output_of
 from sslkit.experiment.audit import Audit
 from sslkit.experiment.bench import Bench, estimate_run, measure_run
+from sslkit.experiment.crew import crew
 from sslkit.experiment.dry_run import DryRun, plan_run
 from sslkit.experiment.run_result import RunResult
 from sslkit.experiment.running import examine, execute_run
+from sslkit.finished_run import open_run
 from sslkit.registry import Registry
 from sslkit.report import write_report
+from sslkit.torchrun import follows
 
 if TYPE_CHECKING:
     from sslkit.experiment.observation import RunObserver
@@ -29,6 +32,9 @@ def run(
     observer: RunObserver | None = None,
 ) -> RunResult:
     """Carry out a run, or what is missing of it, and write its report.
+
+    In a program that torchrun has started, the first process does so; the others take part in its pretrainings, and
+    return once it has finished.
 
     Args:
         config: what to run.
@@ -60,10 +66,19 @@ def execute(
     observer: RunObserver | None = None,
 ) -> RunResult:
     """Do as [run][sslkit.run] does, but return failures of jobs in place of raising them."""
-    settings = checked(config, overrides)
-    result = execute_run(settings, output_of(settings, output), chosen_registry(registry, plugins), observer)
-    write_report(result.directory.root)
-    return result
+    launched = crew()
+    if launched is not None and follows():
+        return open_run(launched.follow())
+    finished: Path | None = None
+    try:
+        settings = checked(config, overrides)
+        result = execute_run(settings, output_of(settings, output), chosen_registry(registry, plugins), observer)
+        write_report(result.directory.root)
+        finished = result.directory.root
+        return result
+    finally:
+        if launched is not None:
+            launched.dismiss(finished)
 
 
 def plan(

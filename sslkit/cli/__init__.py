@@ -28,6 +28,7 @@ from sslkit.cli.serve import serve
 from sslkit.cli.terminal import LOG_HANDLER, TELL_STOPPING, say
 from sslkit.errors import SslkitError
 from sslkit.processes import STOPS
+from sslkit.torchrun import follows
 
 
 @click.group(cls=ToolkitGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,9 +95,9 @@ def _say_goodbye() -> None:
     if _is_run():
         command = shlex.join(["sslkit", *sys.argv[1:]])
         say(f"Interrupted; every job that is done is kept. The same command goes on from here:\n  {command}", err=True)
-    else:
+    elif not follows():
         say("Interrupted.", err=True)
 
 
 def _is_run() -> bool:
-    return sys.argv[1:2] == ["run"] and "--dry-run" not in sys.argv
+    return sys.argv[1:2] == ["run"] and "--dry-run" not in sys.argv and not follows()

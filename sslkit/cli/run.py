@@ -25,7 +25,12 @@ def run(
     """
     from sslkit import api
     from sslkit.cli.display import follow_run, show_plan, show_result
+    from sslkit.torchrun import follows
 
+    if follows():  # the first process of torchrun speaks for all
+        if not dry_run:
+            api.execute(config, output, overrides=overrides)
+        return
     if dry_run:
         show_plan(api.plan(config, output, overrides=overrides))
         return

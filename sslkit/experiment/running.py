@@ -18,6 +18,7 @@ from sslkit.experiment.bench import job_seconds
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.collapse import collapse_notices
 from sslkit.experiment.conclusions import conclude
+from sslkit.experiment.crew import crew
 from sslkit.experiment.cross_fitting import cross_fit
 from sslkit.experiment.environment import num_decoders, num_workers, process_context
 from sslkit.experiment.epoch_log import read_epochs
@@ -142,9 +143,11 @@ def _run_jobs(study: Study, prepared: Prepared, compute: Compute, done: Sequence
     workers = num_workers(study.config.compute.workers, compute)
     relay.planned(PlannedJobs(jobs, done, workers, study.make_head().primary_metric, job_seconds(study, compute, jobs)))
     relay.observer.stage("jobs", len(jobs))
+    launched = crew()
+    left = jobs if launched is None else launched.carry_out(jobs, compute, relay)
     executor = study.executor.make()
     with blame(executor.provenance, "run()", contract=(OSError,)):
-        executor.run(jobs, workers, relay)
+        executor.run(left, workers, relay)
     relay.give_up(jobs, f"{executor.provenance.described} left it undone and did not say why")
     return len(jobs)
 

@@ -14,7 +14,6 @@ from sslkit.blame import blame
 from sslkit.config import PluginConfig, PluginTable, RunConfig
 from sslkit.config.schema import parts_of
 from sslkit.data.preprocessing import Preprocessing
-from sslkit.engine.distributed import launch
 from sslkit.engine.heads import check_classes
 from sslkit.engine.networks import build_network, call_with_seed
 from sslkit.engine.points import strides_over_a_point
@@ -25,6 +24,7 @@ from sslkit.experiment.cell import PRETRAINED_ARMS
 from sslkit.experiment.recipe import Configured, task_context
 from sslkit.interfaces import Dataset, DownstreamHead, PretextTask
 from sslkit.registry import Kind, Registry
+from sslkit.torchrun import launch
 from sslkit.types import TaskContext
 
 

@@ -3,16 +3,13 @@
 from sslkit.engine.distributed.batch_norm import synchronise_batch_norm
 from sslkit.engine.distributed.gathering import gather, weighted_mean
 from sslkit.engine.distributed.joining import in_one_thread, joined
-from sslkit.engine.distributed.launcher import Launch, launch
 from sslkit.engine.distributed.team import Team
 
 __all__ = [
-    "Launch",
     "Team",
     "gather",
     "in_one_thread",
     "joined",
-    "launch",
     "synchronise_batch_norm",
     "weighted_mean",
 ]

@@ -33,3 +33,14 @@ def launch() -> Launch | None:
     if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         return None
     return Launch(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
+
+
+def follows() -> bool:
+    """Return whether this is one of the processes of torchrun that follow the first.
+
+    Example:
+        >>> follows()
+        False
+    """
+    launched = launch()
+    return launched is not None and launched.rank > 0
