@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from several_processes import in_processes
 from studies import prepare_tiny
 from torch import nn
 
-from sslkit import PretextTask, StepOutput, Views
+from sslkit import Plugin, PretextTask, StepOutput, Views
 from sslkit.experiment import pretraining
 from sslkit.experiment.pretraining import PretrainingJob
 
@@ -21,12 +23,20 @@ BATCH = 16
 
 # The largest difference that rounding explains. A gradient that is zero but for rounding, as that of a bias before
 # BatchNorm, is some 1e-16; Adam divides it by the root of its own square, or by eps = 1e-8 where that is larger: so a
-# weight moves by lr * 1e-16 / 1e-8 = 1e-11 at an update, in a direction that is chance.
-ROUNDING = 1e-10
+# weight moves by lr * 1e-16 / 1e-8 = 1e-11 at an update, in a direction that is chance. The sums of Barlow Twins over
+# all pairs of features lose a digit or two more.
+ROUNDING = 1e-9
 
 
-def job_of(root: Path, task: Mapping[str, Any], model: str = "test_resnet", **pretraining: Any) -> PretrainingJob:
-    """Return a pretraining of two epochs of two or more updates."""
+def job_of(
+    root: Path,
+    task: Mapping[str, Any],
+    model: str = "test_resnet",
+    plugins: Iterable[type[Plugin[Any]]] = (),
+    compute: Mapping[str, Any] | None = None,
+    **pretraining: Any,
+) -> PretrainingJob:
+    """Return a pretraining of two epochs of two updates, on images of 64 pixels, which every task can take."""
     settings = {"epochs": 2, "batch_size": BATCH, "learning_rate": 1e-3, **pretraining}
     dataset = {"name": "synthetic-fundus", "patients": 36, "size": 64, "labelled": 0.8}
     options = {"options": {"img_size": 64}} if "vit" in model else {}
@@ -36,8 +46,9 @@ def job_of(root: Path, task: Mapping[str, Any], model: str = "test_resnet", **pr
         "backbone": {"name": "timm", "model": model, **options},
         "pretext": dict(task),
         "pretraining": settings,
+        "compute": {**(compute or {})},
     }
-    return prepare_tiny(root, **changes).jobs.pretrainings[0]
+    return prepare_tiny(root, plugins, **changes).jobs.pretrainings[0]
 
 
 def with_processes(job: PretrainingJob, count: int, folder: Path, **recipe: Any) -> PretrainingJob:
@@ -47,19 +58,24 @@ def with_processes(job: PretrainingJob, count: int, folder: Path, **recipe: Any)
     return replace(job, recipe=replace(job.recipe, processes=count, directory=directory, **recipe))
 
 
-def results_of(jobs: Mapping[str, PretrainingJob], count: int, folder: Path, **recipe: Any) -> dict[str, Any]:
-    """Return losses, metrics and the state of each task after a pretraining in double precision, of every process."""
+def results_of(
+    jobs: Mapping[str, PretrainingJob], count: int, folder: Path, until: int | None = None, **recipe: Any
+) -> dict[str, Any]:
+    """Return the log, and the task's state in each process, of pretrainings in double precision.
+
+    They go on from what is in the folder, and are stopped after the update ``until``.
+    """
     own = {name: with_processes(job, count, folder / name, **recipe) for name, job in jobs.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    ranks = in_processes(_execute_all, count, folder, own)
+    joining = Path(tempfile.mkdtemp(dir=folder))
+    ranks = in_processes(_execute_all, count, joining, own, until)
     return {name: [rank[name] for rank in ranks] for name in jobs}
 
 
-def _execute_all(rank: int, jobs: Mapping[str, PretrainingJob]) -> dict[str, Any]:
-    return {name: _execute(job) for name, job in jobs.items()}
+def _execute_all(rank: int, jobs: Mapping[str, PretrainingJob], until: int | None) -> dict[str, Any]:
+    return {name: _execute(job, until) for name, job in jobs.items()}
 
 
-def _execute(job: PretrainingJob) -> dict[str, Any]:
+def _execute(job: PretrainingJob, until: int | None) -> dict[str, Any]:
     trained: list[PretextTask[Any]] = []
 
     narrow = torch.Tensor.float
@@ -88,12 +104,25 @@ def _execute(job: PretrainingJob) -> dict[str, Any]:
                 torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
 
     pretraining._Pretraining = InDouble  # type: ignore[misc]
-    job.execute(lambda values: None)
+    updates: list[int] = []
+
+    def report(values: Mapping[str, Any]) -> None:
+        if "done" in values:
+            updates.append(values["done"])
+            if values["done"] == until:
+                raise SystemExit
+
+    with contextlib.suppress(SystemExit):
+        job.execute(report)
     text = job.log.read_text() if job.log.exists() else ""
     lines = [json.loads(line) for line in text.splitlines()]
     untold = ("seconds", "data_seconds", "peak_memory", "processes")
     log = [{key: value for key, value in line.items() if key not in untold} for line in lines]
-    return {"log": log, "state": {name: value.clone() for name, value in trained[0].state_dict().items()}}
+    return {
+        "log": log,
+        "updates": updates,
+        "state": {name: value.clone() for name, value in trained[0].state_dict().items()},
+    }
 
 
 def _widen(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

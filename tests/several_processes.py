@@ -13,9 +13,10 @@ from forking import warm_context
 from torch import distributed, nn
 from torch.nn import functional as F
 
-from sslkit import PretextTask, Views, gather
+from sslkit import PretextTask, Views, gather, weighted_mean
+from sslkit.engine.distributed import synchronise_batch_norm
 
-_PATIENCE = 60
+_PATIENCE = 300
 """Seconds after which processes that wait for each other are given up."""
 
 
@@ -60,6 +61,31 @@ def gather_and_differentiate(rank: int, parts: Sequence[torch.Tensor], weights: 
     gathered = gather(part)
     (weights * gathered**2).sum().backward()
     return {"gathered": gathered.detach(), "gradient": part.grad}
+
+
+def weigh(rank: int, values: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> Any:
+    """Return this process's part of a weighted mean, and its gradient at the values."""
+    own = values[rank].clone().requires_grad_()
+    part = weighted_mean(own, weights[rank])
+    part.backward()
+    return {"part": part.detach(), "gradient": own.grad}
+
+
+def normalise(rank: int, layer: nn.Module, parts: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> Any:
+    """Return what a BatchNorm layer makes of this process's part in training mode, its state after it and gradients.
+
+    The gradients are those of the sum of the weighted squares.
+    """
+    layer = copy.deepcopy(layer)
+    synchronise_batch_norm(layer)
+    own = parts[rank].clone(memory_format=torch.preserve_format).requires_grad_()
+    out = layer.train()(own)
+    (weights[rank] * out.double() ** 2).sum().backward()
+    state = {name: value.clone() for name, value in layer.state_dict().items()}
+    if rank:
+        layer.eval()(own)  # in evaluation mode no process waits for another
+    gradients = [parameter.grad for parameter in layer.parameters()]
+    return {"out": out.detach(), "gradient": own.grad, "gradients": gradients, "state": state}
 
 
 def step(rank: int, task: PretextTask[Any], parts: Sequence[Views]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from sslkit.experiment.plan import make_manifest
 from sslkit.experiment.preparation import Prepared, prepare
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.study import resolve
+from sslkit.interfaces import Plugin
 
 
 def tiny_tables(**changes: Any) -> dict[str, Any]:
@@ -61,10 +62,10 @@ def save_backbone(weights: Mapping[str, torch.Tensor], folder: Path) -> None:
     seal(folder, ["backbone.safetensors"])
 
 
-def prepare_tiny(root: Path, **changes: Any) -> Prepared:
-    """Return the jobs of a tiny study, its images decoded."""
+def prepare_tiny(root: Path, plugins: Iterable[type[Plugin[Any]]] = (), **changes: Any) -> Prepared:
+    """Return the jobs of a tiny study, its images decoded; ``plugins`` are known beside those that are installed."""
     root.mkdir(parents=True, exist_ok=True)
-    study = resolve(tiny_config(**changes), sslkit.build_registry())
+    study = resolve(tiny_config(**changes), sslkit.build_registry(extra=plugins))
     return prepare(
         study,
         RunDirectory(root),
