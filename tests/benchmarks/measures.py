@@ -55,7 +55,8 @@ def config_of(size: int, **tables: Any) -> Any:
         "finetuning": {"updates": 12, "head_updates": 2, "batch_size": 16, "evaluations": 1},
         "evaluation": {"folds": 5, "label_fractions": [1.0]},
     }
-    return parse_config({key: {**value, **tables.get(key, {})} for key, value in defaults.items()}, root=Path.cwd())
+    changed = {key: {**defaults.get(key, {}), **tables.get(key, {})} for key in (*defaults, *tables)}
+    return parse_config(changed, root=Path.cwd())
 
 
 def prepared_of(config: Any, folder: Path) -> Prepared:
