@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from sslkit.blame import blame, watched
-from sslkit.data.cache import ImageCache, build_cache, default_cache_root
+from sslkit.data.cache import ImageCache, build_cache
+from sslkit.data.cache_root import default_cache_root
 from sslkit.data.manifest import Manifest, fits_tables
 from sslkit.data.splits import Splits
 from sslkit.engine.precision import Compute
