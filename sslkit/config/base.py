@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -12,8 +11,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     GetJsonSchemaHandler,
-    PlainSerializer,
-    PlainValidator,
     ValidationInfo,
     WithJsonSchema,
 )
@@ -49,9 +46,6 @@ class PluginConfig(BaseModel):
         return schema
 
 
-ValueT = TypeVar("ValueT")
-
-
 def _resolve(path: Path, info: ValidationInfo) -> Path:
     root = (info.context or {}).get("root")
     if root is None:
@@ -67,7 +61,7 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
     return resolved
 
 
-def _not_empty(value: ValueT) -> ValueT:
+def _not_empty(value: object) -> object:
     if value == "":
         raise ValueError("a path is empty; leave the key out, or write '.' for the folder of the TOML file")
     return value
@@ -80,50 +74,3 @@ ConfigPath = Annotated[
     WithJsonSchema({"type": "string", "format": "path", "minLength": 1}),
 ]
 """A path in a configuration; a relative one is relative to the TOML file's folder."""
-
-
-_URL = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
-
-
-def is_url(text: str) -> bool:
-    """Tell whether a text names a place by its protocol, as ``s3://bucket/folder`` does.
-
-    Example:
-        >>> is_url("s3://bucket/folder"), is_url("/data/folder")
-        (True, False)
-    """
-    return _URL.match(text) is not None
-
-
-def check_url(url: str) -> str:
-    """Return a URL of a folder without the slashes at its end.
-
-    Raises:
-        ValueError: if it names no folder, or holds a password, which would stand in the run's files and its report.
-    """
-    found = _URL.fullmatch(url)
-    if found is None or not found["rest"].strip("/"):
-        raise ValueError(f"{shown(url)} names no folder; write it as in 's3://bucket/folder'")
-    if "@" in found["rest"].partition("/")[0]:
-        raise ValueError(
-            "the URL holds a name or a password before its '@', which would be written into the run's files; leave "
-            "them out, and give them as the storage's own tools do, by the environment or a file in the home folder"
-        )
-    return url.rstrip("/")
-
-
-def _path_or_url(value: object, info: ValidationInfo) -> Path | str:
-    if isinstance(value, str) and is_url(value):
-        return check_url(value)
-    if not isinstance(value, str | Path):
-        raise ValueError(f"{shown(value)} is neither a path nor a URL; give a text")
-    return _resolve(Path(_not_empty(value)), info)
-
-
-ConfigLocation = Annotated[
-    Path | str,
-    PlainValidator(_path_or_url),
-    PlainSerializer(str),
-    WithJsonSchema({"type": "string", "minLength": 1}),
-]
-"""A folder in a configuration: a path, as [ConfigPath][sslkit.ConfigPath] has it, or a URL such as ``s3://bucket/x``."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
-from sslkit.config.base import check_url, is_url
+from sslkit.config.cache_location import check_url, is_url
 from sslkit.errors import ConfigError
 
 CacheRoot: TypeAlias = Path | str

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import mmap
+import os
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -93,19 +97,33 @@ class ShardedImages:
         return images
 
     def _map(self, place: int) -> Pixels:
-        key = self._shards.keys[place]
-        path = self._find(key) / "images.npy"
+        path = self._find(self._shards.keys[place]) / "images.npy"
+        shape = (len(self._shards.rows(place)), *self.shape[1:])
+        header = _header(shape)
         try:
+            with path.open("rb", buffering=0) as file:
+                # By far faster than numpy's own reader, which is asked where the header is any other than ours.
+                if file.read(len(header)) == header and os.fstat(file.fileno()).st_size == len(header) + prod(shape):
+                    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                    return np.frombuffer(mapped, np.uint8, offset=len(header)).reshape(shape)
             images: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             raise RunError(f"{path} was taken away; the same command, run again, decodes its images anew") from None
-        shape = (len(self._shards.rows(place)), *self.shape[1:])
         if images.shape != shape or images.dtype != np.uint8:
             raise RunError(
                 f"{path} holds {images.dtype} {images.shape} in place of uint8 {shape}; delete its folder, and run "
                 "the same command again"
             )
         return images
+
+
+@cache
+def _header(shape: tuple[int, ...]) -> bytes:
+    """Return how a file of numpy begins that holds so many bytes."""
+    begun = io.BytesIO()
+    described = np.lib.format.header_data_from_array_1_0(np.empty(0, np.uint8))
+    np.lib.format.write_array_header_1_0(begun, {**described, "shape": shape})
+    return begun.getvalue()
 
 
 Images: TypeAlias = Pixels | ShardedImages
