@@ -57,8 +57,8 @@ class ImageCache:
 
     @property
     def root(self) -> Path:
-        """The folder of all caches on the machine that asks."""
-        return self.folder.parents[2] if self.url is None else local_root(self.url)
+        """The folder of all caches on the machine that asks, which may be another than the one that decoded."""
+        return self.folder.parents[2] if self.url is None or self.folder.is_dir() else local_root(self.url)
 
     def open(self) -> ShardedImages:
         """Return all images as one array, uint8 (M, H, W, 3), read from disk as it is used."""

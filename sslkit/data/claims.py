@@ -12,6 +12,7 @@ from filelock import FileLock, SoftFileLock, Timeout
 
 from sslkit.checksums import SUMS, flaws
 from sslkit.data.shards import place_of
+from sslkit.errors import StorageError
 from sslkit.files import flush_folder, make_folder, part_of
 
 WAIT_SECONDS = 0.2
@@ -89,6 +90,8 @@ def claim(root: Path, key: str, kind: str = "images") -> Claim | None:
     except Timeout:
         if not isinstance(lock, SoftFileLock):  # as a FileLock becomes where the file system knows no other
             return None
+    except OSError as error:
+        raise StorageError.of(path, error) from error
     except NotImplementedError:  # which earlier versions of filelock say there
         pass
     held = None if isinstance(lock, SoftFileLock) or not lock.is_locked else lock

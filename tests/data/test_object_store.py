@@ -18,13 +18,16 @@ import pytest
 from counted_images import CountedImages
 from forking import warm_context
 from PIL import Image
+from studies import tiny_config
 
+import sslkit
 from sslkit.checksums import SUMS, flaws, seal
 from sslkit.data.cache import ImageCache, build_cache
 from sslkit.data.object_store import ObjectStore
 from sslkit.data.preprocessing import Preprocessing
 from sslkit.data.shards import place_of, shard_folder
 from sslkit.errors import StorageError
+from sslkit.experiment.running import RunResult
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -342,3 +345,16 @@ def test_a_disk_that_is_full_is_no_fault_of_the_storage(
     cache = build(images, f"file://{tmp_path}/share", context)
     with pytest.raises(StorageError, match=r"^cannot write .*gone/SHA256SUMS: .*its folder is not there"):
         ObjectStore(f"file://{tmp_path}/share").get(place_of(cache.shards.keys[0]), tmp_path / "gone")
+
+
+@pytest.mark.slow
+def test_a_run_comes_to_the_same_wherever_its_images_are(
+    bucket: str, machine: Any, tmp_path: Path, tiny_run: RunResult
+) -> None:
+    machine("first")
+    result = sslkit.run(tiny_config(images={"size": 32, "crop": "fundus", "cache": bucket}), tmp_path / "run")
+    for name in ("results.csv", "summary.csv", "splits.json", "audit.json"):
+        here, there = (root / name for root in (result.directory.root, tiny_run.directory.root))
+        assert here.read_bytes() == there.read_bytes()
+    assert any(name.endswith("duplicates.json") for name in objects(bucket))
+    assert SECRET not in (result.directory.root / "config.toml").read_text()
