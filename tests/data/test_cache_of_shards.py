@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -257,6 +258,16 @@ def test_who_cannot_have_a_shard_waits_for_it_and_goes_on_with_others(
     assert images.reads()[:1] == ["00.png"]
     assert images.log.read_text().split()[-PER_SHARD:] == ["00.png", "01.png", "02.png", "03.png"]
     assert (cache.decoded, done[-1]) == (NUM_IMAGES, NUM_IMAGES)
+
+
+def test_what_travels_to_the_jobs_does_not_grow_with_the_images(
+    images: CountedImages, tmp_path: Path, context: BaseContext
+) -> None:
+    few = build(images, tmp_path / "cache", context, per_shard=None)
+    fill(images.folder, range(NUM_IMAGES, 90))
+    many = build(images, tmp_path / "cache", context, per_shard=None)
+    assert (many.shards.num_images, len(pickle.dumps(many)) - len(pickle.dumps(few))) == (90, 0)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(many)).open()[89], many.open()[89])
 
 
 @pytest.mark.parametrize(
