@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sslkit.api import bench, doctor, embed, export, load_backbone, plan, predict, run
+    from sslkit.api import bench, doctor, embed, export, ingest, load_backbone, plan, predict, run
     from sslkit.config.base import ConfigPath, PluginConfig
     from sslkit.config.loading import load_config, parse_config
     from sslkit.config.schema import PluginTable, RunConfig
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sslkit.experiment.embedding import Embedding
     from sslkit.experiment.exporting import Exported
     from sslkit.experiment.graded import GradedImage
+    from sslkit.experiment.ingest import Ingested
     from sslkit.experiment.observation import PlannedJobs, PlanObserver, RunObserver, ScoreObserver
     from sslkit.experiment.run_result import RunResult
     from sslkit.experiment.table import Table
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "sslkit.api": ("bench", "doctor", "embed", "export", "load_backbone", "plan", "predict", "run"),
+    "sslkit.api": ("bench", "doctor", "embed", "export", "ingest", "load_backbone", "plan", "predict", "run"),
     "sslkit.config.base": ("ConfigPath", "PluginConfig"),
     "sslkit.config.loading": ("load_config", "parse_config"),
     "sslkit.config.schema": ("PluginTable", "RunConfig"),
@@ -91,6 +92,7 @@ _HOMES = {
     "sslkit.experiment.embedding": ("Embedding",),
     "sslkit.experiment.exporting": ("Exported",),
     "sslkit.experiment.graded": ("GradedImage",),
+    "sslkit.experiment.ingest": ("Ingested",),
     "sslkit.experiment.observation": ("PlanObserver", "PlannedJobs", "RunObserver", "ScoreObserver"),
     "sslkit.experiment.run_result": ("RunResult",),
     "sslkit.experiment.table": ("Table",),
@@ -140,6 +142,7 @@ __all__ = [
     "Exported",
     "GradedImage",
     "GroupPattern",
+    "Ingested",
     "Job",
     "JobObserver",
     "JobQueue",
@@ -184,6 +187,7 @@ __all__ = [
     "grey_of",
     "groups_in_names",
     "hookimpl",
+    "ingest",
     "inscribed_square",
     "lab_of",
     "listed",

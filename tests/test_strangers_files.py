@@ -26,6 +26,7 @@ from torch import nn
 import sslkit
 from sslkit.checksums import SUMS, flaws, read_sums, seal
 from sslkit.data.cache import ImageCache
+from sslkit.data.shards import Shards
 from sslkit.engine.weights import load_weights
 from sslkit.errors import ConfigError, DataError, PluginError, RunDirectoryError, RunError, WeightsError
 from sslkit.experiment.environment import git_state
@@ -197,14 +198,16 @@ def write_objects(bomb: Bomb, path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [write_objects, save_pickle])
-@pytest.mark.parametrize("name", ["images", "statistics", "headers"])
+@pytest.mark.parametrize("name", ["images", "statistics", "headers", "digests"])
 def test_a_pickle_in_the_cache_is_refused(
     canary: Path, tmp_path: Path, write: Callable[[Bomb, Path], None], name: str
 ) -> None:
-    write(Bomb(canary), tmp_path / f"{name}.npy")
-    cache = ImageCache(tmp_path, {})
+    cache = ImageCache(tmp_path / "sets" / "ab" / "abc", {}, Shards(("abc",), 1, 1, 8))
+    folder = cache.find("abc") if name != "digests" else cache.folder
+    folder.mkdir(parents=True)
+    write(Bomb(canary), folder / f"{name}.npy")
     with pytest.raises((ValueError, RunError, DataError)):
-        (cache.open if name == "images" else getattr(cache, name))()
+        cache.open()[0] if name == "images" else getattr(cache, name)()
 
 
 @pytest.mark.parametrize("write", [write_objects, save_pickle])

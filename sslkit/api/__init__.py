@@ -2,7 +2,7 @@
 
 from sslkit.api.given import ConfigLike, Plugins
 from sslkit.api.grading import predict
-from sslkit.api.studies import bench, doctor, estimate, execute, plan, run
+from sslkit.api.studies import bench, doctor, estimate, execute, ingest, plan, run
 from sslkit.api.weights import embed, export, load_backbone
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "estimate",
     "execute",
     "export",
+    "ingest",
     "load_backbone",
     "plan",
     "predict",

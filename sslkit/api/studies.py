@@ -11,6 +11,7 @@ from sslkit.experiment.audit import Audit
 from sslkit.experiment.bench import Bench, estimate_run, measure_run
 from sslkit.experiment.crew import crew
 from sslkit.experiment.dry_run import DryRun, plan_run
+from sslkit.experiment.ingest import Ingested, ingest_images
 from sslkit.experiment.run_result import RunResult
 from sslkit.experiment.running import examine, execute_run
 from sslkit.finished_run import open_run
@@ -112,6 +113,25 @@ def doctor(
         sslkit.errors.UsageError: if configuration or data cannot be used.
     """
     return examine(checked(config, overrides), chosen_registry(registry, plugins), observer)
+
+
+def ingest(
+    config: ConfigLike,
+    *,
+    overrides: Iterable[str] = (),
+    registry: Registry | None = None,
+    plugins: Plugins = (),
+    observer: RunObserver | None = None,
+) -> Ingested:
+    """Decode the images of a configuration into the cache, as a run begins by doing, and do nothing else.
+
+    Several processes and machines that see the same cache may do so at once: each decodes a part.
+
+    Raises:
+        sslkit.errors.UsageError: if configuration or data cannot be used.
+        sslkit.errors.RunError: if a process dies, or disk or storage cannot be written to.
+    """
+    return ingest_images(checked(config, overrides), chosen_registry(registry, plugins), observer)
 
 
 def bench(

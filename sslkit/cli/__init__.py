@@ -20,6 +20,7 @@ from sslkit.cli.doctor import doctor
 from sslkit.cli.embed import embed
 from sslkit.cli.export import export
 from sslkit.cli.groups import ToolkitGroup
+from sslkit.cli.ingest import ingest
 from sslkit.cli.plugins import plugins
 from sslkit.cli.predict import predict
 from sslkit.cli.report import report
@@ -42,7 +43,7 @@ def cli() -> None:
     """
 
 
-for command in (run, doctor, bench, predict, serve, export, embed, report, plugins, config, completion):
+for command in (run, doctor, ingest, bench, predict, serve, export, embed, report, plugins, config, completion):
     cli.add_command(command)
 
 

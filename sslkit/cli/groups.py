@@ -11,7 +11,7 @@ from sslkit.errors import did_you_mean
 from sslkit.printable import shown
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "A study": ("run", "doctor", "bench", "config"),
+    "A study": ("run", "doctor", "ingest", "bench", "config"),
     "What came of it": ("report", "predict", "serve", "export", "embed"),
     "The toolkit": ("plugins", "completion"),
 }

@@ -18,7 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from sslkit.config.base import ConfigPath, PluginConfig
+from sslkit.config.base import PluginConfig
+from sslkit.config.cache_location import CacheLocation
 from sslkit.config.card import CardConfig
 from sslkit.config.report import ReportConfig
 from sslkit.printable import shown
@@ -83,9 +84,10 @@ class ImagesConfig(PluginConfig):
         ge=1,
         description="The most pixels of an image as stored; a larger one counts as unreadable, before it is decoded.",
     )
-    cache: ConfigPath | None = Field(
+    cache: CacheLocation | None = Field(
         None,
-        description="Folder of the decoded images; by default $SSLKIT_CACHE, or sslkit in the user's cache folder.",
+        description="Folder of the decoded images, a path or a URL such as 's3://bucket/cache'; by default "
+        "$SSLKIT_CACHE, or sslkit in the user's cache folder.",
     )
 
 

@@ -1,82 +1,106 @@
-"""Images decoded once, in parallel, into one memory-mapped array that every stage reads."""
+"""Images decoded once, in parallel, into memory-mapped shards that every stage reads as one array."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from itertools import chain
+from dataclasses import dataclass, field
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import PIL
-from filelock import FileLock, Timeout
 
-from sslkit.blame import blame
-from sslkit.checksums import flaws, seal, successor
-from sslkit.data.decoding import CHUNK, Failure, decode_all, decode_chunk
+from sslkit.checksums import flaws, seal
+from sslkit.data.cache_root import CacheRoot, local_root
+from sslkit.data.claims import claimed, is_sealed, remove_abandoned
+from sslkit.data.fingerprints import Digests, fingerprint_all
+from sslkit.data.object_store import ObjectStore
 from sslkit.data.preprocessing import Preprocessing
-from sslkit.errors import DataError
-from sslkit.files import flush_folder, make_folder, part_of, write_json
+from sslkit.data.shard_building import ShardBuilder, Source, fetch
+from sslkit.data.shard_failures import unreadable_rows
+from sslkit.data.shard_survey import Count, refuse_too_small_a_disk, survey
+from sslkit.data.sharded_images import ShardedImages
+from sslkit.data.shards import NO_SHARDS, Shards, content_key, list_shards, place_of, shard_folder
+from sslkit.errors import StorageError
+from sslkit.files import write_atomically, write_json
 from sslkit.interfaces import Dataset
 from sslkit.types import Record
 
-CACHE_VERSION = 4
+_LIST_FILES = ("digests.npy", "index.json")
+"""What the folder of a data set vouches for."""
 
-_FILES = ("images.npy", "statistics.npy", "headers.npy", "index.json")
-"""What a cache vouches for."""
+_LISTS = "sets"
 
 
 @dataclass(frozen=True)
 class ImageCache:
     """Decoded images on disk.
 
+    It travels to the jobs by pickle, and what it weighs does not grow with the images.
+
     Attributes:
-        folder: where they are; its name is their key.
+        folder: of the data set, which lists its shards; its name is the key of all images together.
         unreadable: the rows that could not be read, each with the reason.
-        digests: a digest of each image's content.
+        shards: where the images are.
+        url: of the storage that shards are fetched from as they are first used; None: all are on this disk.
+        decoded: how many images were decoded when the cache was asked for, rather than found.
     """
 
     folder: Path
     unreadable: dict[int, str]
-    digests: tuple[str, ...] = ()
+    shards: Shards = NO_SHARDS
+    url: str | None = None
+    decoded: int = field(default=0, compare=False)
 
-    def open(self) -> npt.NDArray[np.uint8]:
-        """Return uint8 (M, H, W, 3), read from disk as it is used."""
-        images: npt.NDArray[np.uint8] = np.load(self.folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        return images
+    @property
+    def root(self) -> Path:
+        """The folder of all caches on the machine that asks, which may be another than the one that decoded."""
+        return self.folder.parents[2] if self.url is None or self.folder.is_dir() else local_root(self.url)
+
+    def open(self) -> ShardedImages:
+        """Return all images as one array, uint8 (M, H, W, 3), read from disk as it is used."""
+        return ShardedImages(self.shards, self.find)
+
+    def find(self, key: str) -> Path:
+        """Return the folder of a shard, which is fetched where it is far away.
+
+        Raises:
+            StorageError: if it cannot be fetched.
+        """
+        folder = shard_folder(self.root, key)
+        if self.url is None or is_sealed(folder):
+            return folder
+        with claimed(self.root, key, lambda: is_sealed(folder)) as held:
+            if held is not None and (found := fetch(held, ObjectStore(self.url), key)):
+                raise StorageError(
+                    f"{self.url}/{place_of(key)} is damaged and not used: {'; '.join(found)}; delete it, and run the "
+                    "same command again, which decodes its images anew"
+                )
+        return folder
+
+    def digests(self) -> Digests:
+        """Return uint8 (M, 16): a digest of each image's content."""
+        digests: Digests = np.load(self.folder / "digests.npy", allow_pickle=False)
+        return digests
 
     def statistics(self) -> npt.NDArray[np.float64]:
         """Return float64 (M, 16): each original's global statistics, in the order of STATISTICS; NaN where unknown."""
-        statistics: npt.NDArray[np.float64] = np.load(self.folder / "statistics.npy", allow_pickle=False)
-        return statistics
+        return self._concatenated("statistics.npy")
 
     def headers(self) -> npt.NDArray[np.void]:
         """Return (M,) of each original's ``format``, ``mode`` and ``bits``; empty and 0 where unknown."""
-        headers: npt.NDArray[np.void] = np.load(self.folder / "headers.npy", allow_pickle=False)
-        return headers
+        return self._concatenated("headers.npy")
 
+    def _concatenated(self, name: str) -> npt.NDArray[Any]:
+        return np.concatenate([np.load(self.find(key) / name, allow_pickle=False) for key in self.shards.keys])
 
-def default_cache_root() -> Path:
-    """Return $SSLKIT_CACHE, or sslkit in the user's cache folder."""
-    if given := os.environ.get("SSLKIT_CACHE"):
-        return Path(given)
-    if given := os.environ.get("XDG_CACHE_HOME"):
-        return Path(given) / "sslkit"
-    return Path.home() / ".cache" / "sslkit"
-
-
-def content_key(digests: Sequence[str], preprocessing: Preprocessing) -> str:
-    """Return the name of a cache: a digest of the images' content and of what is done to them."""
-    parts = [CACHE_VERSION, PIL.__version__, asdict(preprocessing), list(digests)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    def share(self) -> None:
+        """Send what was found out about the images to where their shards are, if that is far away."""
+        if self.url is not None:
+            ObjectStore(self.url).put(self.folder, place_of(self.folder.name, _LISTS))
 
 
 def build_cache(
@@ -84,122 +108,73 @@ def build_cache(
     records: Sequence[Record],
     preprocessing: Preprocessing,
     *,
-    root: Path,
+    root: CacheRoot,
     workers: int,
     context: BaseContext,
     progress: Callable[[int, int], None] = lambda done, total: None,
     warn: Callable[[str], None] = lambda text: None,
+    per_shard: int | None = None,
 ) -> ImageCache:
     """Decode a data set's images, or find them decoded.
+
+    Several processes, on several machines, may do so at once: each decodes the shards that no other is at.
 
     Args:
         dataset: where the images come from; travels to the workers by pickle.
         records: the images, in the order of the rows.
         preprocessing: size and crop.
-        root: the folder of all caches.
+        root: the folder of all caches, or its URL.
         workers: number of processes.
         context: how processes are started.
         progress: called with the number of images done and their total.
         warn: called with what is wrong with decoded images that are found, and are decoded anew.
+        per_shard: images of a shard; by default as many as `images_per_shard` says. The key does not depend on it.
 
     Raises:
         RunError: if a worker dies.
-        StorageError: if the disk is full, or the folder cannot be written to.
+        StorageError: if the disk is full, or folder or storage cannot be used.
     """
-    digests = _fingerprints(dataset, records, workers)
-    folder = root / "images" / content_key(digests, preprocessing)
-    _remove_abandoned(folder.parent)
-    if folder.exists():
-        if not (found := flaws(folder, _FILES)):
-            unreadable = _try_again(dataset, records, preprocessing, folder)
-            progress(len(records), len(records))
-            return ImageCache(folder, _reasons(unreadable), digests)
-        warn(f"the decoded images in {folder} are damaged and not used: {'; '.join(found)}; they are decoded anew")
-
-    scratch = part_of(folder)
-    make_folder(folder.parent)
-    try:
-        with FileLock(_lock_of(scratch)):
-            make_folder(scratch)
-            unreadable = decode_all(dataset, records, preprocessing, scratch, workers, context, progress)
-            _write_index(scratch / "index.json", len(records), unreadable)
-            seal(scratch, _FILES)
-            _move_into_place(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        _lock_of(scratch).unlink(missing_ok=True)
-    return ImageCache(folder, _reasons(unreadable), digests)
+    store = None if isinstance(root, Path) else ObjectStore(root)
+    here = local_root(root)
+    digests = fingerprint_all(dataset, records, workers)
+    source = Source(dataset, records, preprocessing, list_shards(digests, preprocessing, per_shard))
+    remove_abandoned(here)
+    folder = _write_list(here, content_key(digests, preprocessing), digests, source.shards, store)
+    count = Count(len(records), progress)
+    unsent, missing, damaged = survey(here, source.shards, store, workers, count, warn)
+    builder = ShardBuilder(source, here, store, workers, context, count.add)
+    if missing or damaged or unsent:
+        refuse_too_small_a_disk(here, source.shards, missing + damaged)
+        builder.build(missing, damaged, unsent)
+    unreadable = unreadable_rows(here, source, store, builder.made)
+    count.finish()
+    return ImageCache(
+        folder, unreadable, source.shards, None if store is None else store.url, sum(builder.made.values())
+    )
 
 
-def _move_into_place(scratch: Path, folder: Path) -> None:
-    """Rename a folder, unless another run was first with the same images; what is damaged gives way."""
-    if folder.exists() and flaws(folder, _FILES):
-        shutil.rmtree(folder)
-    try:
-        scratch.rename(folder)
-    except OSError:
-        if flaws(folder, _FILES):
-            raise
-    flush_folder(folder.parent)
+def _write_list(here: Path, key: str, digests: Digests, shards: Shards, store: ObjectStore | None) -> Path:
+    """Return the folder of a data set, which lists its shards; what others found out about it is fetched with it."""
+    folder, name = here / place_of(key, _LISTS), place_of(key, _LISTS)
+    index = {"images": shards.num_images, "per_shard": shards.per_shard, "size": shards.size, "shards": [*shards.keys]}
 
+    def is_right(folder: Path) -> bool:
+        return not flaws(folder, _LIST_FILES) and json.loads((folder / "index.json").read_text()) == index
 
-def _lock_of(scratch: Path) -> Path:
-    """Return the file that is locked as long as a scratch folder is being filled."""
-    return scratch.with_name(f"{scratch.name}.lock")
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what runs that were killed had begun to decode: the lock of such a folder is free."""
-    for lock_path in folder.glob(".*.part.lock"):
-        lock = FileLock(lock_path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        shutil.rmtree(lock_path.with_name(lock_path.name.removesuffix(".lock")), ignore_errors=True)
-        lock_path.unlink(missing_ok=True)
-        lock.release()
-
-
-def _fingerprints(dataset: Dataset[Any], records: Sequence[Record], workers: int) -> tuple[str, ...]:
-    # In threads: while one waits for the disk or hashes, the others go on, and nothing has to travel.
-    def fingerprint(start: int) -> list[str]:
-        return [_fingerprint(dataset, record) for record in records[start : start + CHUNK]]
-
-    with ThreadPoolExecutor(workers) as pool:
-        return tuple(chain.from_iterable(pool.map(fingerprint, range(0, len(records), CHUNK))))
-
-
-def _fingerprint(dataset: Dataset[Any], record: Record) -> str:
-    try:
-        with blame(dataset.provenance, "fingerprint()", contract=(DataError, OSError)):
-            return dataset.fingerprint(record)
-    except (DataError, OSError) as error:
-        return f"unreadable: {error}"
-
-
-def _try_again(
-    dataset: Dataset[Any], records: Sequence[Record], preprocessing: Preprocessing, folder: Path
-) -> dict[int, Failure]:
-    """Return what is unreadable in a cache, after another try at what a disk or network refused."""
-    unreadable = _read_index(folder / "index.json")
-    passing = [row for row, failure in unreadable.items() if failure["passing"]]
-    for row in passing:
-        del unreadable[row]
-        unreadable |= decode_chunk(dataset, [records[row]], preprocessing, folder, row)[1]
-    if passing:
-        _write_index(successor(folder / "index.json"), len(records), unreadable)
-        seal(folder, _FILES)
-    return unreadable
-
-
-def _read_index(path: Path) -> dict[int, Failure]:
-    return {int(row): failure for row, failure in json.loads(path.read_text())["unreadable"].items()}
-
-
-def _write_index(path: Path, num_images: int, unreadable: dict[int, Failure]) -> None:
-    write_json(path, {"images": num_images, "unreadable": unreadable})
-
-
-def _reasons(unreadable: dict[int, Failure]) -> dict[int, str]:
-    return {row: failure["reason"] for row, failure in sorted(unreadable.items())}
+    with claimed(here, key, lambda: is_right(folder), _LISTS) as held:
+        if held is not None:
+            scratch = held.scratch()
+            try:
+                if store is None or store.get(name, scratch) or not is_right(scratch):
+                    shutil.rmtree(scratch)
+                    scratch = held.scratch()
+                    write_atomically(scratch / "digests.npy", lambda file: np.save(file, digests))
+                    write_json(scratch / "index.json", index)
+                    seal(scratch, _LIST_FILES)
+                shutil.rmtree(folder, ignore_errors=True)
+                held.put_in_place(scratch)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    if store is not None and store.seal_of(name) is None:
+        store.put(folder, name)  # before any image is decoded: a store that cannot be written to is told at once
+    return folder

@@ -1,12 +1,9 @@
-"""Decodes images in parallel into arrays on disk."""
+"""Decodes images into arrays on disk."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.context import BaseContext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -16,9 +13,8 @@ import numpy.typing as npt
 from sslkit.blame import Provenance, blame, refuse
 from sslkit.data.image_statistics import STATISTICS
 from sslkit.data.preprocessing import Preprocessing
-from sslkit.errors import DataError, RunError, StorageError
+from sslkit.errors import DataError, StorageError
 from sslkit.interfaces import Dataset
-from sslkit.processes import follow_parent, stops_held
 from sslkit.types import Record
 
 HEADER = np.dtype([("format", "S8"), ("mode", "S8"), ("bits", "u1")])
@@ -35,52 +31,15 @@ class Failure(TypedDict):
     passing: bool
 
 
-def decode_all(
-    dataset: Dataset[Any],
-    records: Sequence[Record],
-    preprocessing: Preprocessing,
-    folder: Path,
-    workers: int,
-    context: BaseContext,
-    progress: Callable[[int, int], None],
-) -> dict[int, Failure]:
-    """Decode all images into ``images.npy``, ``statistics.npy`` and ``headers.npy`` of a folder.
-
-    Returns:
-        The rows that could not be read, each with the reason; they stay black.
+def allocate(folder: Path, count: int, size: int) -> None:
+    """Make ``images.npy``, ``statistics.npy`` and ``headers.npy`` of so many images that are yet to be decoded.
 
     Raises:
-        RunError: if a process dies.
         StorageError: if the disk is full.
     """
-    shape = (len(records), preprocessing.size, preprocessing.size, 3)
-    _allocate(folder / "images.npy", shape, np.uint8)
-    _allocate(folder / "statistics.npy", (len(records), len(STATISTICS)), np.float64)[:] = np.nan
-    _allocate(folder / "headers.npy", (len(records),), HEADER)
-    unreadable: dict[int, Failure] = {}
-    done = 0
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as pool:
-        try:
-            with stops_held():
-                chunks = [
-                    pool.submit(decode_chunk, dataset, records[start : start + CHUNK], preprocessing, folder, start)
-                    for start in range(0, len(records), CHUNK)
-                ]
-            for chunk in as_completed(chunks):
-                count, failures = chunk.result()
-                unreadable.update(failures)
-                done += count
-                progress(done, len(records))
-        except (BrokenProcessPool, MemoryError):
-            raise RunError(
-                "a process that decodes images died: out of memory or of disk? Run the same command again, "
-                "with --set compute.workers=1 if it recurs. A script that calls sslkit.run needs "
-                "'if __name__ == \"__main__\":' around the call."
-            ) from None
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return unreadable
+    _allocate(folder / "images.npy", (count, size, size, 3), np.uint8)
+    _allocate(folder / "statistics.npy", (count, len(STATISTICS)), np.float64)[:] = np.nan
+    _allocate(folder / "headers.npy", (count,), HEADER)
 
 
 def _allocate(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

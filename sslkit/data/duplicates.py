@@ -12,17 +12,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sslkit.data.cropping import MASK_RADIUS, circular_mask
+from sslkit.data.sharded_images import Images
 from sslkit.errors import DataError
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-Name = TypeVar("Name", str, bytes)
+Names = Sequence[str | bytes]
 
 HASH_VERSION = 1
 """Raised with every change of what is found, so that nothing found before is reused."""
@@ -86,8 +86,8 @@ class Duplicates:
 
 
 def find_duplicates(
-    images: npt.NDArray[np.uint8],
-    digests: Sequence[str],
+    images: Images,
+    digests: Names,
     rows: Rows | None = None,
     *,
     max_distance: int = MAX_DISTANCE,
@@ -146,7 +146,7 @@ def find_duplicates(
     )
 
 
-def perceptual_hash(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+def perceptual_hash(images: Images) -> npt.NDArray[np.uint64]:
     """Return a hash of each photograph that survives compression, resizing and changes of light.
 
     The luma inside the circle that the crop "fundus" leaves is averaged over the cells of a 32 x 32 grid; its mean is
@@ -241,7 +241,7 @@ def near_pairs(
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))], compared
 
 
-def similarities(images: npt.NDArray[np.uint8], pairs: Rows) -> Floats:
+def similarities(images: Images, pairs: Rows) -> Floats:
     """Return how alike the fine structure of two images is.
 
     Luma at 64 x 64, less its surroundings' mean and over their standard deviation (a Gaussian of 3 pixels inside the
@@ -277,9 +277,7 @@ def similarities(images: npt.NDArray[np.uint8], pairs: Rows) -> Floats:
     return result
 
 
-def confirm_pairs(
-    images: npt.NDArray[np.uint8], pairs: Rows, least_similarity: float = LEAST_SIMILARITY
-) -> npt.NDArray[np.bool_]:
+def confirm_pairs(images: Images, pairs: Rows, least_similarity: float = LEAST_SIMILARITY) -> npt.NDArray[np.bool_]:
     """Return bool (P,), true where the pixels of a pair of rows show the same; see `similarities`."""
     confirmed: npt.NDArray[np.bool_] = similarities(images, pairs) >= least_similarity
     return confirmed
@@ -356,14 +354,14 @@ _POPULATION = (
 )
 
 
-def _links_to_first(names: Sequence[Name]) -> Iterator[tuple[int, int]]:
-    first: dict[Name, int] = {}
+def _links_to_first(names: Names) -> Iterator[tuple[int, int]]:
+    first: dict[str | bytes, int] = {}
     for place, name in enumerate(names):
         if first.setdefault(name, place) != place:
             yield first[name], place
 
 
-def _images_at_once(images: npt.NDArray[np.uint8]) -> int:
+def _images_at_once(images: Images) -> int:
     height, width = images.shape[1:3]
     return int(max(1, _PIXELS_AT_ONCE // (height * width)))
 

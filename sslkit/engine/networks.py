@@ -14,6 +14,7 @@ from torch import nn
 
 from sslkit.blame import Provenance, blame, refuse
 from sslkit.data.normalization import normalize
+from sslkit.data.sharded_images import Images
 from sslkit.engine.precision import Compute
 from sslkit.errors import TrainingDivergedError
 from sslkit.interfaces import Backbone
@@ -112,7 +113,7 @@ def build_network(backbone: Backbone[Any], *, pretrained: bool = False) -> nn.Mo
     return network
 
 
-def load_batch(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> torch.Tensor:
+def load_batch(images: Images, rows: npt.NDArray[np.int64]) -> torch.Tensor:
     """Return rows of the cache, uint8 (M, H, W, 3), as a batch (N, 3, H, W) in channels-last layout."""
     return torch.from_numpy(images[rows]).permute(0, 3, 1, 2)
 
@@ -137,7 +138,7 @@ def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def encode_rows(encoder: Encoder, images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> torch.Tensor:
+def encode_rows(encoder: Encoder, images: Images, rows: npt.NDArray[np.int64]) -> torch.Tensor:
     """Return the representations of rows of the cache, float32 (N, D) on the device, in eval mode.
 
     Raises:

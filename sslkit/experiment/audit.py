@@ -52,9 +52,11 @@ def duplicates_of(manifest: Manifest, cache: ImageCache) -> Duplicates:
         if found["key"] == key:
             near, rejected = ([NearPair(**pair) for pair in found[name]] for name in ("near", "rejected"))
             return Duplicates(tuple(map(tuple, found["identical"])), tuple(near), tuple(rejected), found["compared"])
-    duplicates = find_duplicates(cache.open(), [cache.digests[row] for row in manifest.rows], manifest.rows)
+    digests = cache.digests()[manifest.rows]
+    duplicates = find_duplicates(cache.open(), [digest.tobytes() for digest in digests], manifest.rows)
     write_json(successor(kept), {"key": key, **asdict(duplicates)})
     seal(cache.folder, [kept.name])
+    cache.share()
     return duplicates
 
 

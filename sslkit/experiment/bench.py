@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.config import RunConfig
-from sslkit.data.cache import default_cache_root
+from sslkit.data.cache_root import default_cache_root, local_root
 from sslkit.data.manifest import Manifest
 from sslkit.engine.networks import build_network, call_with_seed
 from sslkit.engine.precision import Compute
@@ -208,7 +208,7 @@ def job_seconds(study: Study, compute: Compute, jobs: Iterable[Job]) -> dict[str
 
 def _kept_path(study: Study, compute: Compute) -> Path:
     tables = {key: value for key, value in study.resolved().items() if key not in ("name", "seed", "card", "report")}
-    root = study.config.images.cache or default_cache_root()
+    root = local_root(study.config.images.cache or default_cache_root())
     fields = list(Bench.__annotations__)
     return root / "bench" / f"{digest([tables, fields, versions(), hardware(compute)])}.json"
 

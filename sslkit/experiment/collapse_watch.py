@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from sslkit.config.schema import PretrainingConfig
+from sslkit.data.sharded_images import Images
 from sslkit.engine.networks import Encoder, batches_of, encode_rows, load_batch, reestimate_batch_statistics
 from sslkit.engine.precision import Compute
 from sslkit.experiment.collapse import collapse_warning, is_collapsed, looks_of
@@ -110,7 +111,7 @@ class CollapseWatch:
     def __init__(
         self,
         task: PretextTask[Any],
-        images: npt.NDArray[np.uint8],
+        images: Images,
         rows: npt.NDArray[np.int64],
         settings: PretrainingConfig,
         compute: Compute,

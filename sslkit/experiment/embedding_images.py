@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sslkit.data.cache import build_cache, default_cache_root
+from sslkit.data.cache import build_cache
+from sslkit.data.cache_root import default_cache_root
 from sslkit.engine.networks import Encoder, batches_of, check_outputs, encode_rows
 from sslkit.errors import DataError, RunDirectoryError
 from sslkit.experiment.embedding import Embedding

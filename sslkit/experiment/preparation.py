@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from sslkit.blame import blame, watched
-from sslkit.data.cache import ImageCache, build_cache, default_cache_root
+from sslkit.data.cache import ImageCache, build_cache
+from sslkit.data.cache_root import default_cache_root
 from sslkit.data.manifest import Manifest, fits_tables
 from sslkit.data.splits import Splits
 from sslkit.engine.precision import Compute
@@ -60,23 +61,12 @@ def prepare(
         DataError: if images cannot be read and the run is not told to go on without them.
     """
     config = study.config
-    dataset = study.make_dataset()
-    cache = build_cache(
-        dataset,
-        manifest.records,
-        study.preprocessing,
-        root=config.images.cache or default_cache_root(),
-        workers=workers,
-        context=context,
-        progress=lambda done, total: observer.advanced(done),
-        warn=warn,
-    )
-    cache = replace(cache, unreadable={**cache.unreadable, **_unwritable(manifest)})
-    unreadable = _check_unreadable(manifest, cache, config.images.on_unreadable)
+    cache, unreadable = decode_images(study, manifest, workers, context, observer, warn)
     given = manifest.without(cache.unreadable)
     duplicates = duplicates_of(given, cache)
     readable = join_duplicates(given, duplicates, config.evaluation.largest_group)
     splits = draw_splits(study, readable)
+    dataset = study.make_dataset()
     with watched(dataset.provenance, "unlisted()"), blame(dataset.provenance, "unlisted()"):
         unlisted = [str(name) for name in dataset.unlisted(manifest.records)]
     found = audit(study, given, readable, cache, duplicates, splits, unreadable, unlisted)
@@ -101,6 +91,34 @@ def prepare(
         sync_batchnorm=config.compute.sync_batchnorm,
     )
     return Prepared(readable, cache, splits, found, make_jobs(study, recipe, readable, splits))
+
+
+def decode_images(
+    study: Study,
+    manifest: Manifest,
+    workers: int,
+    context: BaseContext,
+    observer: RunObserver,
+    warn: Callable[[str], None],
+) -> tuple[ImageCache, list[dict[str, str]]]:
+    """Decode the images of a manifest, or find them decoded; return them, and those that are to be left out.
+
+    Raises:
+        DataError: if images cannot be read and the run is not told to go on without them.
+    """
+    images = study.config.images
+    cache = build_cache(
+        study.make_dataset(),
+        manifest.records,
+        study.preprocessing,
+        root=images.cache or default_cache_root(),
+        workers=workers,
+        context=context,
+        progress=lambda done, total: observer.advanced(done),
+        warn=warn,
+    )
+    cache = replace(cache, unreadable={**cache.unreadable, **_unwritable(manifest)})
+    return cache, _check_unreadable(manifest, cache, images.on_unreadable)
 
 
 def _unwritable(manifest: Manifest) -> dict[int, str]:

@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from sslkit.data.image_statistics import BORDER_SHARE, border_mask, silhouette
+from sslkit.data.sharded_images import Images
 from sslkit.errors import DataError, PluginError
 from sslkit.types import Views
 
@@ -82,7 +83,7 @@ class PretextProbe:
 
 def probe_pretext(
     task: ProbedTask,
-    images: npt.NDArray[np.uint8],
+    images: Images,
     groups: Integers,
     *,
     rows: Integers | None = None,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from sslkit.blame import blame
+from sslkit.data.sharded_images import Images
 from sslkit.engine.networks import build_network, call_with_seed, load_batch
 from sslkit.engine.seeding import derive_seed, make_generator, shuffled_rows
 from sslkit.engine.tasks import make_views
@@ -43,7 +44,7 @@ class ViewStream:
     rows: npt.NDArray[np.int64]
 
     @cached_property
-    def images(self) -> npt.NDArray[np.uint8]:
+    def images(self) -> Images:
         """All decoded images, uint8 (M, H, W, 3), read from disk as they are used."""
         return self.recipe.cache.open()
 

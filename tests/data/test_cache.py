@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ from filelock import FileLock
 from forking import warm_context
 from PIL import Image
 
-from sslkit.data.cache import ImageCache, build_cache, content_key, default_cache_root
+from sslkit.data.cache import ImageCache, build_cache
+from sslkit.data.cache_root import default_cache_root, local_root
+from sslkit.data.claims import claim
+from sslkit.data.fingerprints import digests_of
 from sslkit.data.image_statistics import STATISTICS
 from sslkit.data.preprocessing import Preprocessing
-from sslkit.errors import RunError, StorageError
+from sslkit.data.shards import content_key, shard_folder
+from sslkit.errors import ConfigError, RunError, StorageError
 
 SMALL = Preprocessing(8, "center")
 NUM_IMAGES = 20  # more than a chunk
@@ -42,8 +47,12 @@ def build(images: CountedImages, root: Path, context: BaseContext, **options: An
     return build_cache(images, images.records(), root=root, context=context, **options)
 
 
-def caches(root: Path) -> list[str]:
-    return sorted(entry.name for entry in (root / "images").iterdir())
+def shards(root: Path) -> list[str]:
+    return sorted(entry.name for entry in root.glob("images/*/*"))
+
+
+def shard_of(cache: ImageCache, place: int = 0) -> Path:
+    return shard_folder(cache.root, cache.shards.keys[place])
 
 
 def test_each_row_is_its_image_and_a_second_call_reads_none(
@@ -56,18 +65,19 @@ def test_each_row_is_its_image_and_a_second_call_reads_none(
     assert images.reads() == [record.id for record in records]
     assert sorted(seen) in ([(5, 21), (21, 21)], [(16, 21), (21, 21)])
     assert cache.unreadable == {}
-    assert cache.folder.parent == tmp_path / "cache" / "images"
+    assert cache.folder.parents[1] == tmp_path / "cache" / "sets"
+    assert (cache.decoded, shard_of(cache).parents[1]) == (21, tmp_path / "cache" / "images")
 
     rows = cache.open()
-    assert (rows.shape, rows.dtype, rows.flags.writeable) == ((21, 8, 8, 3), np.uint8, False)
+    assert (rows.shape, rows.dtype, rows[:].flags.writeable) == ((21, 8, 8, 3), np.uint8, False)
     images.log.unlink()
     seen.clear()
     again = build(images, tmp_path / "cache", context, progress=lambda *counts: seen.append(counts))
-    assert (again, images.reads(), seen) == (cache, [], [(21, 21)])
+    assert (again, again.decoded, images.reads(), seen) == (cache, 0, [], [(21, 21)])
     for row, record in enumerate(records):
         np.testing.assert_array_equal(rows[row], SMALL.apply(images.read(record)))
     assert len({row.tobytes() for row in rows}) == 21
-    assert caches(tmp_path / "cache") == [cache.folder.name]
+    assert shards(tmp_path / "cache") == [*cache.shards.keys]
 
 
 def test_one_process_gives_the_same_rows_as_several(
@@ -75,7 +85,7 @@ def test_one_process_gives_the_same_rows_as_several(
 ) -> None:
     one, several = (build(images, tmp_path / str(workers), context, workers=workers) for workers in (1, 3))
     assert one.folder.name == several.folder.name
-    assert (one.folder / "images.npy").read_bytes() == (several.folder / "images.npy").read_bytes()
+    assert (shard_of(one) / "images.npy").read_bytes() == (shard_of(several) / "images.npy").read_bytes()
 
 
 def test_unreadable_images_are_named_and_the_rest_are_right(
@@ -109,25 +119,26 @@ def test_an_image_that_was_mended_is_decoded(images: CountedImages, tmp_path: Pa
 
 
 def test_the_key_is_the_content_and_what_is_done_to_it() -> None:
+    ab = digests_of(["a", "b"])
     keys = [
-        content_key(["a", "b"], Preprocessing(8, "center")),
-        content_key(["a", "c"], Preprocessing(8, "center")),
-        content_key(["b", "a"], Preprocessing(8, "center")),
-        content_key(["ab"], Preprocessing(8, "center")),
-        content_key(["a", "b"], Preprocessing(9, "center")),
-        content_key(["a", "b"], Preprocessing(8, "fundus")),
-        content_key(["a", "b"], Preprocessing(8, "none")),
-        content_key(["a", "b"], Preprocessing(8, "center", max_pixels=99)),
+        content_key(ab, Preprocessing(8, "center")),
+        content_key(digests_of(["a", "c"]), Preprocessing(8, "center")),
+        content_key(digests_of(["b", "a"]), Preprocessing(8, "center")),
+        content_key(digests_of(["ab"]), Preprocessing(8, "center")),
+        content_key(ab, Preprocessing(9, "center")),
+        content_key(ab, Preprocessing(8, "fundus")),
+        content_key(ab, Preprocessing(8, "none")),
+        content_key(ab, Preprocessing(8, "center", max_pixels=99)),
     ]
     assert len(set(keys)) == len(keys)
-    assert content_key(("a", "b"), Preprocessing(8, "center")) == keys[0]
+    assert content_key(ab.copy(), Preprocessing(8, "center")) == keys[0]
 
 
 def test_a_cache_of_another_version_is_not_used(
     images: CountedImages, tmp_path: Path, context: BaseContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = build(images, tmp_path / "cache", context)
-    monkeypatch.setattr("sslkit.data.cache.CACHE_VERSION", -1)
+    monkeypatch.setattr("sslkit.data.shards.CACHE_VERSION", -1)
     second = build(images, tmp_path / "cache", context)
     assert second.folder != first.folder
     assert len(images.reads()) == 2 * NUM_IMAGES
@@ -142,7 +153,7 @@ def test_changed_content_is_another_cache_and_another_name_is_not(
     assert build(moved, tmp_path / "cache", context) == first
     (tmp_path / "moved" / "00.png").write_bytes((tmp_path / "moved" / "01.png").read_bytes())
     changed = build(moved, tmp_path / "cache", context)
-    assert caches(tmp_path / "cache") == sorted([first.folder.name, changed.folder.name])
+    assert shards(tmp_path / "cache") == sorted([*first.shards.keys, *changed.shards.keys])
     rows = changed.open()
     np.testing.assert_array_equal(rows[0], rows[1])
     assert not np.array_equal(rows[0], first.open()[0])
@@ -154,7 +165,7 @@ def test_decoded_images_that_were_damaged_are_named_and_decoded_anew(
     images: CountedImages, tmp_path: Path, context: BaseContext, name: str, how: str
 ) -> None:
     cache = build(images, tmp_path / "cache", context)
-    path = cache.folder / name
+    path = shard_of(cache) / name
     content = path.read_bytes()
     if how == "gone":
         path.unlink()
@@ -173,9 +184,9 @@ def test_decoded_images_that_were_damaged_are_named_and_decoded_anew(
     assert path.read_bytes() == content
     assert len(told) == 1
     assert re.search(
-        rf"the decoded images in .*{cache.folder.name} are damaged and not used: .*; they are decoded", told[0]
+        rf"the decoded images in .*{shard_of(cache).name} are damaged and not used: .*; they are decoded", told[0]
     )
-    assert caches(tmp_path / "cache") == [cache.folder.name]
+    assert shards(tmp_path / "cache") == [*cache.shards.keys]
     images.log.unlink()
     assert build(images, tmp_path / "cache", context, warn=told.append) == cache
     assert (images.reads(), len(told)) == ([], 1)
@@ -184,15 +195,18 @@ def test_decoded_images_that_were_damaged_are_named_and_decoded_anew(
 def test_what_a_killed_run_had_begun_is_removed_and_what_another_is_at_is_not(
     images: CountedImages, tmp_path: Path, context: BaseContext
 ) -> None:
-    folder = tmp_path / "cache" / "images"
-    abandoned, busy = folder / ".abc-1.part", folder / ".abc-2.part"
+    root = tmp_path / "cache"
+    abandoned, busy = (root / "images" / "ab" / f".ab{number}-0a0b.part" for number in (1, 2))
     for scratch in (abandoned, busy):
         scratch.mkdir(parents=True)
         (scratch / "images.npy").write_bytes(b"half")
-        (folder / f"{scratch.name}.lock").touch()
-    with FileLock(folder / f"{busy.name}.lock"):
-        cache = build(images, tmp_path / "cache", context)
-    assert caches(tmp_path / "cache") == sorted([busy.name, f"{busy.name}.lock", cache.folder.name])
+    held = claim(root, "ab2")
+    assert held is not None
+    cache = build(images, root, context)
+    assert shards(root) == sorted([busy.name, *cache.shards.keys])
+    held.release()
+    assert build(images, root, context) == cache
+    assert shards(root) == [*cache.shards.keys]
 
 
 def test_a_full_disk_is_told_before_anything_is_decoded(
@@ -205,7 +219,7 @@ def test_a_full_disk_is_told_before_anything_is_decoded(
     message = r"cannot write .*images\.npy: No space left on device; free some space\. Then run the same command again"
     with pytest.raises(StorageError, match=message):
         build(images, tmp_path / "cache", context)
-    assert (images.reads(), caches(tmp_path / "cache")) == ([], [])
+    assert (images.reads(), shards(tmp_path / "cache")) == ([], [])
 
 
 def test_an_interrupted_build_leaves_nothing(images: CountedImages, tmp_path: Path, context: BaseContext) -> None:
@@ -214,7 +228,7 @@ def test_an_interrupted_build_leaves_nothing(images: CountedImages, tmp_path: Pa
 
     with pytest.raises(KeyboardInterrupt):
         build(images, tmp_path / "cache", context, progress=interrupt)
-    assert caches(tmp_path / "cache") == []
+    assert shards(tmp_path / "cache") == []
     assert build(images, tmp_path / "cache", context).unreadable == {}
 
 
@@ -229,22 +243,44 @@ def test_a_killed_worker_is_an_error_and_leaves_nothing(
     )
     with pytest.raises(RunError, match=message):
         build(images, tmp_path / "cache", context, workers=workers)
-    assert caches(tmp_path / "cache") == []
+    assert shards(tmp_path / "cache") == []
 
 
-def test_two_runs_that_build_the_same_cache_both_have_it(
+def test_a_second_run_waits_for_the_shard_that_the_first_is_at(
     images: CountedImages, tmp_path: Path, context: BaseContext
 ) -> None:
+    others: list[Future[ImageCache]] = []
+
+    def join(done: int, total: int) -> None:
+        if not others:
+            others.append(pool.submit(build, images, tmp_path / "cache", context, workers=1))
+
+    with ThreadPoolExecutor(1) as pool:
+        first = build(images, tmp_path / "cache", context, progress=join)
+        second = others[0].result()
+    assert (first, first.decoded, second.decoded) == (second, NUM_IMAGES, 0)
+    assert images.reads() == [record.id for record in images.records()]
+    assert shards(tmp_path / "cache") == [*first.shards.keys]
+
+
+def test_where_there_are_no_locks_both_decode_and_have_the_same(
+    images: CountedImages, tmp_path: Path, context: BaseContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoLocks(FileLock):
+        def _acquire(self) -> None:
+            raise NotImplementedError("FileSystem does not appear to support flock; use SoftFileLock instead")
+
     others: list[ImageCache] = []
 
     def overtake(done: int, total: int) -> None:
-        if done == total:
+        if done == total and not others:
             others.append(build(images, tmp_path / "cache", context, workers=1))
 
+    monkeypatch.setattr("sslkit.data.claims.FileLock", NoLocks)
     slow = build(images, tmp_path / "cache", context, progress=overtake)
     assert others == [slow]
     assert images.reads() == sorted(2 * [record.id for record in images.records()])
-    assert caches(tmp_path / "cache") == [slow.folder.name]
+    assert shards(tmp_path / "cache") == [*slow.shards.keys]
     np.testing.assert_array_equal(slow.open()[7], SMALL.apply(images.read(images.records()[7])))
 
 
@@ -257,6 +293,20 @@ def test_where_caches_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/ann")
     assert default_cache_root() == Path("/home/ann/.cache/sslkit")
+    monkeypatch.delenv("SSLKIT_CACHE_LOCAL", raising=False)
+    monkeypatch.setenv("SSLKIT_CACHE", "s3://bucket/cache/")
+    assert default_cache_root() == "s3://bucket/cache"
+    assert local_root("s3://bucket/cache") == Path("/home/ann/.cache/sslkit")
+    monkeypatch.setenv("SSLKIT_CACHE_LOCAL", "/scratch/cache")
+    assert local_root("s3://bucket/cache") == Path("/scratch/cache")
+    assert local_root(Path("/data/cache")) == Path("/data/cache")
+
+
+@pytest.mark.parametrize(("given", "problem"), [("s3:///", "names no folder"), ("ftp://ann:x@host/c", "a password")])
+def test_a_url_of_a_cache_that_is_none(monkeypatch: pytest.MonkeyPatch, given: str, problem: str) -> None:
+    monkeypatch.setenv("SSLKIT_CACHE", given)
+    with pytest.raises(ConfigError, match=rf"^SSLKIT_CACHE: .*{problem}"):
+        default_cache_root()
 
 
 def test_what_a_disk_refused_is_tried_again(images: CountedImages, tmp_path: Path, context: BaseContext) -> None:

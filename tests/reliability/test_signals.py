@@ -49,7 +49,7 @@ def begun(stage: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
 def at(stage: str, folder: Path) -> bool:
     match stage:
         case "ingest":
-            return any(folder.glob("cache/images/.*.part/headers.npy"))
+            return any(folder.glob("cache/images/*/.*.part/headers.npy"))
         case "pretraining":
             return len(list(folder.glob("run/pretraining/rotation/*/metrics.jsonl"))) == 2
         case _:
