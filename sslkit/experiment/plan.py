@@ -9,13 +9,16 @@ from functools import partial
 import numpy as np
 
 from sslkit.checksums import SUMS
+from sslkit.data.cache import ImageCache
 from sslkit.data.manifest import Manifest, read_manifest
 from sslkit.data.splits import Splits, make_splits
 from sslkit.engine.heads import grade_of
+from sslkit.engine.precision import Compute
 from sslkit.experiment.cell import FROZEN_ARMS, PRETRAINED_ARMS, CellJob
 from sslkit.experiment.features import FeaturesJob
 from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.recipe import Configured, Recipe
+from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.study import Study
 from sslkit.interfaces import Job
 
@@ -71,6 +74,11 @@ class Jobs:
     features: list[FeaturesJob]
     cells: list[CellJob]
 
+    @property
+    def everything(self) -> list[Job]:
+        """All of them, each behind those it waits for."""
+        return [*self.pretrainings, *self.features, *self.cells]
+
     def missing(self) -> list[Job]:
         """Return the jobs that are still to be done, each behind those it waits for."""
         missing: list[Job] = [cell for cell in self.cells if not cell.done]
@@ -84,6 +92,45 @@ class Jobs:
         finished: list[PretrainingJob | CellJob] = [job for job in self.pretrainings if (job.folder / SUMS).exists()]
         finished += [cell for cell in self.cells if cell.folder.exists()]
         return [(job, "; ".join(found)) for job in finished if (found := job.flaws())]
+
+
+def make_recipe(
+    study: Study,
+    manifest: Manifest,
+    readable: Manifest,
+    cache: ImageCache,
+    directory: RunDirectory,
+    compute: Compute,
+) -> Recipe:
+    """Return what all jobs of a study share.
+
+    Args:
+        study: what to run.
+        manifest: all its images.
+        readable: those that can be read, duplicates joined into one group.
+        cache: the decoded images.
+        directory: where the run is.
+        compute: device and precision.
+    """
+    config = study.config
+    groups = [manifest.group_names[group] for group in manifest.groups]
+    for row, group in zip(readable.rows, readable.groups, strict=True):
+        groups[row] = readable.group_names[group]
+    return Recipe(
+        directory=directory,
+        seed=config.seed,
+        backbone=study.backbone,
+        head=study.head,
+        preprocessing=study.preprocessing,
+        cache=cache,
+        grades=manifest.grades,
+        ids=tuple(record.id for record in manifest.records),
+        groups=tuple(groups),
+        pretraining=config.pretraining,
+        finetuning=config.finetuning,
+        compute=compute,
+        checkpoint_seconds=config.compute.checkpoint_seconds,
+    )
 
 
 def make_jobs(study: Study, recipe: Recipe, manifest: Manifest, splits: Splits) -> Jobs:
