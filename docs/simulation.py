@@ -1,4 +1,4 @@
-"""A run on many workers, event by event: nodes that are slow, processes that die, and jobs that wait for one another."""
+"""A run on many workers, event by event: nodes that are slow, processes that die, jobs that wait for one another."""
 
 from __future__ import annotations
 
@@ -115,15 +115,8 @@ def simulate(tasks: Sequence[Task], world: World, seed: int = 0) -> float:
         free -= places
 
     while done < len(states):
-        too_wide = []
-        while ready and free:
-            rank, name = heapq.heappop(ready)
-            if min(states[name].task.processes, world.workers) > free:
-                too_wide.append((rank, name))
-            else:
-                begin(name)
-        for entry in too_wide:
-            heapq.heappush(ready, entry)
+        while ready and min(states[ready[0][1]].task.processes, world.workers) <= free:
+            begin(heapq.heappop(ready)[1])
         if world.copies and not ready:
             for name in _late(states, world, now)[:free]:
                 begin(name)

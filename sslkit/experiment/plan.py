@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -122,7 +122,7 @@ def make_recipe(
         backbone=study.backbone,
         head=study.head,
         preprocessing=study.preprocessing,
-        cache=cache,
+        cache=replace(cache, digests=()),  # their content is looked at before the jobs, and they travel with every one
         grades=manifest.grades,
         ids=tuple(record.id for record in manifest.records),
         groups=tuple(groups),
@@ -161,6 +161,9 @@ def make_jobs(study: Study, recipe: Recipe, manifest: Manifest, splits: Splits) 
                 features[pretraining.id] = FeaturesJob(
                     recipe, pretraining.folder, pretraining.identity, labelled, after=(pretraining.id,)
                 )
+    # Cells share these arrays, of which a share of the labels is a prefix: the plan does not grow with their number.
+    tested = [rows[splits.test_rows(fold)] for fold in range(splits.num_folds)]
+    in_order = [[rows[order.rows] for order in by_fold] for by_fold in splits.orders]
     cells = []
     for arm, used, fraction, fold, repetition in cell_coordinates(study):
         source = None
@@ -177,8 +180,8 @@ def make_jobs(study: Study, recipe: Recipe, manifest: Manifest, splits: Splits) 
                 fraction,
                 fold,
                 repetition,
-                training_rows=rows[splits.labelled_rows(fold, repetition, fraction)],
-                test_rows=rows[splits.test_rows(fold)],
+                training_rows=in_order[repetition][fold][: len(splits.labelled_rows(fold, repetition, fraction))],
+                test_rows=tested[fold],
                 weights=None if source is None else (source.folder, source.identity),
                 after=after,
                 keep_model=fraction == max(evaluation.label_fractions) and repetition == 0,

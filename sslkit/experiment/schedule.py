@@ -21,8 +21,7 @@ def play(jobs: Sequence[Job], workers: int, seconds: Callable[[Job], float]) -> 
     """Return when each job begins and ends, each beginning as soon as it may and workers are free.
 
     As executors do, of the jobs that may begin the one with the longest path of work behind it goes first. A job of
-    several processes takes as many workers, or all where there are fewer; while it waits for them, jobs that fit go
-    before it.
+    several processes takes as many workers, or all where there are fewer, and no other begins while it waits for them.
 
     Args:
         jobs: what is to be done; those that they wait for may be missing, if they are done.
@@ -34,7 +33,8 @@ def play(jobs: Sequence[Job], workers: int, seconds: Callable[[Job], float]) -> 
 
     Example:
         >>> from types import SimpleNamespace as Job
-        >>> jobs = [Job(id=name, after=after, cost=1) for name, after in (("a", ()), ("b", ("a",)), ("c", ()))]
+        >>> after = {"a": (), "b": ("a",), "c": ()}
+        >>> jobs = [Job(id=name, after=needed, cost=1, processes=1) for name, needed in after.items()]
         >>> [(placed.job.id, placed.start, placed.end) for placed in play(jobs, 2, lambda job: 10.0)]
         [('a', 0.0, 10.0), ('c', 0.0, 10.0), ('b', 10.0, 20.0)]
     """
@@ -52,18 +52,11 @@ def play(jobs: Sequence[Job], workers: int, seconds: Callable[[Job], float]) -> 
     placed: list[Placed] = []
     now, free = 0.0, workers
     while ready or running:
-        too_wide = []
-        while ready and free:
+        while ready and processes_of(order[ready[0]], workers) <= free:
             number = heapq.heappop(ready)
-            places = processes_of(order[number], workers)
-            if places > free:
-                too_wide.append(number)
-                continue
-            free -= places
+            free -= processes_of(order[number], workers)
             placed.append(Placed(order[number], now, now + seconds(order[number])))
             heapq.heappush(running, (placed[-1].end, number))
-        for number in too_wide:
-            heapq.heappush(ready, number)
         now, ended = heapq.heappop(running)
         free += processes_of(order[ended], workers)
         for number in followers.get(order[ended].id, ()):
@@ -78,7 +71,8 @@ def makespan(jobs: Sequence[Job], workers: int, seconds: Callable[[Job], float])
 
     Example:
         >>> from types import SimpleNamespace as Job
-        >>> jobs = [Job(id=name, after=after, cost=1) for name, after in (("a", ()), ("b", ("a",)), ("c", ()))]
+        >>> after = {"a": (), "b": ("a",), "c": ()}
+        >>> jobs = [Job(id=name, after=needed, cost=1, processes=1) for name, needed in after.items()]
         >>> makespan(jobs, 2, lambda job: 10.0), makespan(jobs, 1, lambda job: 10.0)
         (20.0, 30.0)
     """
@@ -90,7 +84,8 @@ def critical_path(jobs: Sequence[Job], seconds: Callable[[Job], float]) -> list[
 
     Example:
         >>> from types import SimpleNamespace as Job
-        >>> jobs = [Job(id=name, after=after, cost=1) for name, after in (("a", ()), ("b", ("a",)), ("c", ()))]
+        >>> after = {"a": (), "b": ("a",), "c": ()}
+        >>> jobs = [Job(id=name, after=needed, cost=1, processes=1) for name, needed in after.items()]
         >>> [job.id for job in critical_path(jobs, lambda job: 10.0)]
         ['a', 'b']
     """
@@ -115,7 +110,7 @@ def enough_workers(jobs: Sequence[Job], seconds: Callable[[Job], float], margin:
 
     Example:
         >>> from types import SimpleNamespace as Job
-        >>> enough_workers([Job(id=name, after=(), cost=1) for name in "abc"], lambda job: 10.0)
+        >>> enough_workers([Job(id=name, after=(), cost=1, processes=1) for name in "abc"], lambda job: 10.0)
         3
     """
     bound = (1 + margin) * sum(map(seconds, critical_path(jobs, seconds)))
@@ -128,5 +123,4 @@ def enough_workers(jobs: Sequence[Job], seconds: Callable[[Job], float], margin:
 
 def processes_of(job: Job, workers: int | None = None) -> int:
     """Return how many workers a job takes, of those that there are."""
-    processes: int = getattr(job, "processes", 1)
-    return processes if workers is None else min(processes, workers)
+    return job.processes if workers is None else min(job.processes, workers)

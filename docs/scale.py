@@ -1,0 +1,242 @@
+"""Makes the figures and the table of docs/scale.md from the times of jobs in docs/scale.json.
+
+python docs/scale.py            # simulates, draws, and writes the table: half a minute
+python docs/scale.py measure    # measures the times on this machine first: a few minutes, while nothing else runs
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from simulation import Task, World, simulate
+
+HERE = Path(__file__).parent
+TIMES, PAGE, IMAGES = HERE / "scale.json", HERE / "scale.md", HERE / "images"
+EXAMPLE = HERE.parent / "examples" / "dr_rotation.toml"
+SMALL = ("images.size=32", "pretraining.epochs=4")
+BEGIN, END = "<!-- table: python docs/scale.py -->", "<!-- end of table -->"
+
+WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+SEEDS = 20
+FOLDS, SHARES, REPETITIONS = 5, 5, 5
+VIEW, FORWARD = 0.0205, 0.0047
+"""Seconds of a view forward and backward, and of an image forward, at 112 pixels: docs/performance.md."""
+KEPT = 0.93
+"""Share of its pace that a process keeps with every doubling of the processes of a pretraining: assumed."""
+
+CLUSTER = World(1, start=4.0)
+SLOW = {"slow_share": 0.05}
+FAILING = {"failures": 0.05}
+
+
+def study(times: Mapping[str, Any], epochs: int = 200, processes: int = 1) -> list[Task]:
+    """Return the jobs of a study of 600 images: 5 pretrainings, and 250 cells, half of which wait for them.
+
+    The lengths are those of the cost model; each job differs from the mean of its kind as the measured ones do.
+
+    Args:
+        times: measured seconds of jobs by kind.
+        epochs: of a pretraining.
+        processes: of a pretraining.
+    """
+    doublings = (processes - 1).bit_length()
+    pretraining = epochs * 480 * 4 * VIEW / (processes * KEPT**doublings)
+    cell = 340 * 32 * VIEW + (10 * 120 + 60 * 32) * FORWARD
+    spread = {
+        kind: [value / statistics.fmean(times[kind]) for value in times[kind]] for kind in ("pretraining", "cells")
+    }
+    tasks = [
+        Task(f"pretraining/{fold}", pretraining * spread["pretraining"][fold], (), processes, checkpoint=30.0)
+        for fold in range(FOLDS)
+    ]
+    for arm in ("pretrained", "scratch"):
+        for number in range(SHARES * FOLDS * REPETITIONS):
+            after = (f"pretraining/{number % FOLDS}",) if arm == "pretrained" else ()
+            factor = spread["cells"][number % len(spread["cells"])]
+            tasks.append(Task(f"{arm}/{number}", cell * factor, after))
+    return tasks
+
+
+def hours(tasks: Sequence[Task], world: World) -> float:
+    """Return the mean of the hours until the last job ends, over as many draws as it has a say in."""
+    drawn = world.slow_share or world.failures or world.order == "random"
+    return statistics.fmean(simulate(tasks, world, seed) for seed in range(SEEDS if drawn else 1)) / 3600
+
+
+def table(times: Mapping[str, Any]) -> str:
+    """Return the table of docs/scale.md."""
+    tasks, short = study(times), study(times, epochs=20)
+    wide = study(times, processes=8)
+    alone = hours(tasks, World(1))
+    lines = [
+        "| workers | hours | speed-up | efficiency | least possible | stragglers | failures | both | both, with copies "
+        "| pretrainings of 8 processes | epochs: 20 in place of 200 |",
+        "|---:" * 11 + "|",
+    ]
+    for workers in WORKERS:
+        world = replace(CLUSTER, workers=workers)
+        took = hours(tasks, world)
+        both = replace(world, **SLOW, **FAILING)
+        figures = [
+            f"{took:.2f}",
+            f"{alone / took:.1f}",
+            f"{alone / took / workers:.0%}",
+            f"{bound(tasks, workers):.2f}",
+            f"{hours(tasks, replace(world, **SLOW)):.2f}",
+            f"{hours(tasks, replace(world, **FAILING)):.2f}",
+            f"{hours(tasks, both):.2f}",
+            f"{hours(tasks, replace(both, copies=True)):.2f}",
+            f"{hours(wide, world):.2f}",
+            f"{hours(short, world):.2f}",
+        ]
+        lines.append(f"| {workers} | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
+def orders(times: Mapping[str, Any]) -> str:
+    """Return what other orders of the same jobs cost."""
+    tasks = study(times)
+    lines = ["| workers | longest first | as planned | at random | shortest first |", "|---:" * 5 + "|"]
+    for workers in (2, 4, 8, 16, 64):
+        world = replace(CLUSTER, workers=workers)
+        took = [hours(tasks, replace(world, order=order)) for order in ("longest", "plan", "random", "shortest")]
+        lines.append(f"| {workers} | {' | '.join(f'{value:.2f}' for value in took)} |")
+    return "\n".join(lines)
+
+
+def bound(tasks: Sequence[Task], workers: int) -> float:
+    """Return the hours that no schedule beats: of the work over the workers and the critical path, the longer."""
+    ends: dict[str, float] = {}
+    for task in tasks:
+        ends[task.id] = task.seconds + max((ends[name] for name in task.after), default=0.0)
+    return max(sum(task.seconds * task.processes for task in tasks) / workers, *ends.values()) / 3600
+
+
+def draw(times: Mapping[str, Any]) -> None:
+    """Draw speed-up by workers, for light and for dark pages."""
+    from matplotlib import pyplot as plt
+
+    panels = {"200 epochs: the default": 200, "20 epochs": 20}
+    for ink, suffix in (("#1b1f24", ""), ("#e6e8eb", "-dark")):
+        style = {
+            **{"svg.hashsalt": "sslkit", "font.size": 9, "svg.fonttype": "none", "text.color": ink},
+            **{"axes.edgecolor": ink, "axes.labelcolor": ink, "xtick.color": ink, "ytick.color": ink},
+        }
+        with plt.rc_context(style):
+            figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True, layout="constrained")
+            for axis, (title, epochs) in zip(axes, panels.items(), strict=True):
+                _panel(axis, study(times, epochs), study(times, epochs, 8), title)
+            axes[0].set_ylabel("times faster than one worker")
+            axes[0].legend(frameon=False, loc="upper left", fontsize=8)
+            figure.savefig(IMAGES / f"scale{suffix}.svg", transparent=True, metadata={"Date": None, "Creator": None})
+            plt.close(figure)
+
+
+def _panel(axis: Any, tasks: Sequence[Task], wide: Sequence[Task], title: str) -> None:
+    alone = hours(tasks, World(1))
+    lines = {
+        "least possible": ([alone / bound(tasks, workers) for workers in WORKERS], "#8b949e", ":"),
+        "longest first": (_faster(alone, tasks), "#0072b2", "-"),
+        "with stragglers and failures": (_faster(alone, tasks, **SLOW, **FAILING), "#d55e00", "--"),
+        "pretrainings of 8 processes": (_faster(alone, wide), "#009e73", "-."),
+    }
+    for name, (values, colour, dash) in lines.items():
+        axis.plot(WORKERS, values, dash, color=colour, label=name, linewidth=1.6)
+    axis.set(xscale="log", yscale="log", title=title, xlabel="workers")
+    axis.set_xticks(WORKERS[::2], [str(workers) for workers in WORKERS[::2]])
+    axis.set_yticks([1, 2, 4, 8, 16, 32, 64], ["1", "2", "4", "8", "16", "32", "64"])
+    axis.minorticks_off()
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _faster(alone: float, tasks: Sequence[Task], **world: Any) -> list[float]:
+    return [alone / hours(tasks, replace(CLUSTER, workers=workers, **world)) for workers in WORKERS]
+
+
+class _Watch:
+    """Notes how long each job takes, and how long all."""
+
+    def __init__(self) -> None:
+        self.began: dict[str, float] = {}
+        self.times: dict[str, list[float]] = {}
+        self.jobs: list[tuple[str, tuple[str, ...], float]] = []
+        self.wall = 0.0
+
+    def stage(self, name: str, total: int) -> None:
+        self.started = time.monotonic()
+
+    def advanced(self, done: int) -> None: ...
+
+    def job_started(self, job: Any) -> None:
+        self.began[job.id] = time.monotonic()
+
+    def job_progressed(self, job: Any, values: Mapping[str, Any]) -> None: ...
+
+    def job_finished(self, job: Any) -> None:
+        seconds = time.monotonic() - self.began[job.id]
+        self.times.setdefault(job.id.partition("/")[0], []).append(round(seconds, 3))
+        self.jobs.append((job.id, job.after, seconds))
+        self.wall = time.monotonic() - self.started
+
+    def job_failed(self, job: Any, reason: str) -> None:
+        raise RuntimeError(reason)
+
+    def warned(self, text: str) -> None: ...
+
+
+def measure() -> None:
+    """Run a small study on one and on two workers, keep the times, and hold the simulation against the second."""
+    import sslkit
+
+    found = {}
+    for workers in (1, 2):
+        found[workers] = watch = _Watch()
+        with tempfile.TemporaryDirectory() as folder:
+            overrides = [*SMALL, f"compute.workers={workers}"]
+            sslkit.run(EXAMPLE, Path(folder, "run"), overrides=overrides, observer=watch)
+    tasks = [Task(name, seconds, after) for name, after, seconds in found[2].jobs]
+    simulated = simulate(tasks, World(2))
+    told = {
+        "study": f"{EXAMPLE.name} with {', '.join(SMALL)}",
+        **found[1].times,
+        "one worker": {"jobs": sum(seconds for _, _, seconds in found[1].jobs), "wall": found[1].wall},
+        "two workers": {"jobs": sum(seconds for _, _, seconds in found[2].jobs), "wall": found[2].wall},
+        "two workers, simulated": simulated,
+    }
+    TIMES.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+@cache
+def times() -> dict[str, Any]:
+    """Return what was measured."""
+    told: dict[str, Any] = json.loads(TIMES.read_text(encoding="utf-8"))
+    return told
+
+
+def written(page: str) -> str:
+    """Return the page with its tables made anew."""
+    first, rest = page.split(BEGIN, 1)
+    _, last = rest.split(END, 1)
+    return f"{first}{BEGIN}\n\n{table(times())}\n\n{orders(times())}\n\n{END}{last}"
+
+
+def main() -> None:
+    """Do as the command line says."""
+    if sys.argv[1:] == ["measure"]:
+        measure()
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    draw(times())
+
+
+if __name__ == "__main__":
+    main()
