@@ -201,25 +201,25 @@ class _Watch:
 
 
 def measure() -> None:
-    """Run a small study on one and on two workers, keep the times, and hold the simulation against the second."""
+    """Run a small study on one worker and on two, keep the times, and hold the simulation against what both took."""
     import sslkit
 
-    found = {}
+    told: dict[str, Any] = {"study": f"{EXAMPLE.name}, {', '.join(SMALL)}", "runs": []}
     for workers in (1, 2):
-        found[workers] = watch = _Watch()
+        watch = _Watch()
         with tempfile.TemporaryDirectory() as folder:
             overrides = [*SMALL, f"compute.workers={workers}"]
             sslkit.run(EXAMPLE, Path(folder, "run"), overrides=overrides, observer=watch)
-    tasks = [Task(name, seconds, after) for name, after, seconds in found[2].jobs]
-    simulated = simulate(tasks, World(2))
-    told = {
-        "study": f"{EXAMPLE.name} with {', '.join(SMALL)}",
-        **found[1].times,
-        "one worker": {"jobs": sum(seconds for _, _, seconds in found[1].jobs), "wall": found[1].wall},
-        "two workers": {"jobs": sum(seconds for _, _, seconds in found[2].jobs), "wall": found[2].wall},
-        "two workers, simulated": simulated,
-    }
-    TIMES.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        tasks = [Task(name, seconds, after) for name, after, seconds in watch.jobs]
+        run = {
+            "workers": workers,
+            "work": sum(task.seconds for task in tasks),
+            "measured": watch.wall,
+            "simulated": simulate(tasks, World(workers)),
+        }
+        told |= watch.times
+        told["runs"].append({key: round(value, 1) for key, value in run.items()})
+    TIMES.write_text(json.dumps(told) + "\n", encoding="utf-8")
 
 
 @cache

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sslkit.experiment.dry_run import DryRun
     from sslkit.experiment.embedding import Embedding
     from sslkit.experiment.exporting import Exported
+    from sslkit.experiment.forecast import Forecast, OnWorkers, Wave
     from sslkit.experiment.graded import GradedImage
     from sslkit.experiment.observation import PlannedJobs, PlanObserver, RunObserver, ScoreObserver
     from sslkit.experiment.run_result import RunResult
@@ -90,6 +91,7 @@ _HOMES = {
     "sslkit.experiment.dry_run": ("DryRun",),
     "sslkit.experiment.embedding": ("Embedding",),
     "sslkit.experiment.exporting": ("Exported",),
+    "sslkit.experiment.forecast": ("Forecast", "OnWorkers", "Wave"),
     "sslkit.experiment.graded": ("GradedImage",),
     "sslkit.experiment.observation": ("PlanObserver", "PlannedJobs", "RunObserver", "ScoreObserver"),
     "sslkit.experiment.run_result": ("RunResult",),
@@ -138,12 +140,14 @@ __all__ = [
     "Embedding",
     "Executor",
     "Exported",
+    "Forecast",
     "GradedImage",
     "GroupPattern",
     "Job",
     "JobObserver",
     "JobQueue",
     "MapDecoder",
+    "OnWorkers",
     "PlanObserver",
     "PlannedJobs",
     "Plugin",
@@ -165,6 +169,7 @@ __all__ = [
     "TokenBackbone",
     "Views",
     "ViewsConfig",
+    "Wave",
     "__version__",
     "abbreviate",
     "augmented_views",
