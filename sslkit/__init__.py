@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sslkit.experiment.dry_run import DryRun
     from sslkit.experiment.embedding import Embedding
     from sslkit.experiment.exporting import Exported
+    from sslkit.experiment.forecast import Forecast, OnWorkers, Wave
     from sslkit.experiment.graded import GradedImage
     from sslkit.experiment.ingest import Ingested
     from sslkit.experiment.observation import PlannedJobs, PlanObserver, RunObserver, ScoreObserver
@@ -91,6 +92,7 @@ _HOMES = {
     "sslkit.experiment.dry_run": ("DryRun",),
     "sslkit.experiment.embedding": ("Embedding",),
     "sslkit.experiment.exporting": ("Exported",),
+    "sslkit.experiment.forecast": ("Forecast", "OnWorkers", "Wave"),
     "sslkit.experiment.graded": ("GradedImage",),
     "sslkit.experiment.ingest": ("Ingested",),
     "sslkit.experiment.observation": ("PlanObserver", "PlannedJobs", "RunObserver", "ScoreObserver"),
@@ -140,6 +142,7 @@ __all__ = [
     "Embedding",
     "Executor",
     "Exported",
+    "Forecast",
     "GradedImage",
     "GroupPattern",
     "Ingested",
@@ -147,6 +150,7 @@ __all__ = [
     "JobObserver",
     "JobQueue",
     "MapDecoder",
+    "OnWorkers",
     "PlanObserver",
     "PlannedJobs",
     "Plugin",
@@ -168,6 +172,7 @@ __all__ = [
     "TokenBackbone",
     "Views",
     "ViewsConfig",
+    "Wave",
     "__version__",
     "abbreviate",
     "augmented_views",

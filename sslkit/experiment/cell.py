@@ -59,6 +59,10 @@ class CellJob:
     after: tuple[str, ...] = ()
     keep_model: bool = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to workers: of all names those that predictions.csv tells; and what it is called."""
+        return {**self.__dict__, "cell_id": self.cell_id, "recipe": self.recipe.with_names_of(self.test_rows)}
+
     @cached_property
     def cell_id(self) -> str:
         """A digest of all that the result depends on; the name of the cell's folder."""

@@ -9,10 +9,13 @@ import numpy as np
 
 from sslkit.config import RunConfig
 from sslkit.engine.precision import Compute
-from sslkit.experiment.bench import Bench, kept_bench
+from sslkit.experiment.bench import Bench, job_seconds, kept_bench
+from sslkit.experiment.done_before import planned_jobs
 from sslkit.experiment.environment import num_workers
-from sslkit.experiment.plan import cell_coordinates, draw_splits, make_manifest, pretraining_folds
+from sslkit.experiment.forecast import Basis, Forecast, forecast
+from sslkit.experiment.plan import draw_splits, make_manifest
 from sslkit.experiment.run_directory import check_directory, locate
+from sslkit.experiment.run_times import run_seconds
 from sslkit.experiment.study import resolve
 from sslkit.registry import Registry
 
@@ -34,6 +37,8 @@ class DryRun:
         workers: jobs at a time.
         missing_classes: folds and shares that lack a class, a sentence each.
         bench: what was measured of this configuration on this machine; None where nothing was.
+        unknown: why it is not known which jobs are done already, so that all count as missing; empty where it is known.
+        forecast: the jobs in their order, and how long those that are missing take.
     """
 
     output: Path
@@ -48,6 +53,8 @@ class DryRun:
     workers: int
     missing_classes: list[str]
     bench: Bench | None
+    unknown: str
+    forecast: Forecast
 
 
 def plan_run(config: RunConfig, output: Path, registry: Registry) -> DryRun:
@@ -57,24 +64,33 @@ def plan_run(config: RunConfig, output: Path, registry: Registry) -> DryRun:
         UsageError: if configuration, data or directory cannot be used.
     """
     study = resolve(config, registry)
-    check_directory(locate(output), study.resolved())
+    directory = locate(output)
+    check_directory(directory, study.resolved())
     compute = study.resolve_compute()
     manifest = make_manifest(study)
     splits = draw_splits(study, manifest)
     names = study.make_head().class_names
     evaluation = config.evaluation
     counts = np.bincount(manifest.grades[manifest.labelled], minlength=len(names))
+    workers = num_workers(config.compute.workers, compute)
+    jobs, unknown = planned_jobs(study, manifest, directory, compute)
+    basis: Basis = "bench"
+    seconds = job_seconds(study, compute, jobs.everything)
+    if not seconds:
+        basis, seconds = "run", run_seconds(jobs, directory, compute)
     return DryRun(
         output=output,
         num_images=len(manifest),
         class_counts=dict(zip(names, counts.tolist(), strict=True)),
         num_unlabelled=int((~manifest.labelled).sum()),
         num_groups=len(manifest.group_names),
-        num_pretrainings=len(study.tasks) * len(pretraining_folds(study)),
-        num_cells=sum(1 for _ in cell_coordinates(study)),
+        num_pretrainings=len(jobs.pretrainings),
+        num_cells=len(jobs.cells),
         labels={share: len(splits.labelled_rows(0, 0, share)) for share in evaluation.label_fractions},
         compute=compute,
-        workers=num_workers(config.compute.workers, compute),
+        workers=workers,
         missing_classes=splits.missing_classes(names, evaluation.label_fractions),
         bench=kept_bench(study, compute),
+        unknown=unknown,
+        forecast=forecast(jobs, workers, seconds, basis),
     )

@@ -41,6 +41,10 @@ class FeaturesJob:
     rows: npt.NDArray[np.int64]
     after: tuple[str, ...] = ()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to workers: no name of an image, since it tells none; but what it is called."""
+        return {**self.__dict__, "identity": self.identity, "recipe": self.recipe.with_names_of(())}
+
     @cached_property
     def identity(self) -> str:
         """A digest of all that the features depend on."""

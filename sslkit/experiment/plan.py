@@ -9,14 +9,17 @@ from functools import partial
 import numpy as np
 
 from sslkit.checksums import SUMS
+from sslkit.data.cache import ImageCache
 from sslkit.data.manifest import Manifest, read_manifest
 from sslkit.data.splits import Splits, make_splits
 from sslkit.engine.heads import grade_of
+from sslkit.engine.precision import Compute
 from sslkit.experiment.batches import check_parts
 from sslkit.experiment.cell import FROZEN_ARMS, PRETRAINED_ARMS, CellJob
 from sslkit.experiment.features import FeaturesJob
 from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.recipe import Configured, Recipe
+from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.study import Study
 from sslkit.interfaces import Job
 
@@ -79,6 +82,11 @@ class Jobs:
     features: list[FeaturesJob]
     cells: list[CellJob]
 
+    @property
+    def everything(self) -> list[Job]:
+        """All of them, each behind those it waits for."""
+        return [*self.pretrainings, *self.features, *self.cells]
+
     def missing(self) -> list[Job]:
         """Return the jobs that are still to be done, each behind those it waits for."""
         missing: list[Job] = [cell for cell in self.cells if not cell.done]
@@ -92,6 +100,47 @@ class Jobs:
         finished: list[PretrainingJob | CellJob] = [job for job in self.pretrainings if (job.folder / SUMS).exists()]
         finished += [cell for cell in self.cells if cell.folder.exists()]
         return [(job, "; ".join(found)) for job in finished if (found := job.flaws())]
+
+
+def make_recipe(
+    study: Study,
+    manifest: Manifest,
+    readable: Manifest,
+    cache: ImageCache,
+    directory: RunDirectory,
+    compute: Compute,
+) -> Recipe:
+    """Return what all jobs of a study share.
+
+    Args:
+        study: what to run.
+        manifest: all its images.
+        readable: those that can be read, duplicates joined into one group.
+        cache: the decoded images.
+        directory: where the run is.
+        compute: device and precision.
+    """
+    config = study.config
+    groups = [manifest.group_names[group] for group in manifest.groups]
+    for row, group in zip(readable.rows, readable.groups, strict=True):
+        groups[row] = readable.group_names[group]
+    return Recipe(
+        directory=directory,
+        seed=config.seed,
+        backbone=study.backbone,
+        head=study.head,
+        preprocessing=study.preprocessing,
+        cache=cache,
+        grades=manifest.grades,
+        ids=tuple(record.id for record in manifest.records),
+        groups=tuple(groups),
+        pretraining=config.pretraining,
+        finetuning=config.finetuning,
+        compute=compute,
+        checkpoint_seconds=config.compute.checkpoint_seconds,
+        processes=study.processes,
+        sync_batchnorm=config.compute.sync_batchnorm,
+    )
 
 
 def make_jobs(study: Study, recipe: Recipe, manifest: Manifest, splits: Splits) -> Jobs:
@@ -122,6 +171,9 @@ def make_jobs(study: Study, recipe: Recipe, manifest: Manifest, splits: Splits) 
                 features[pretraining.id] = FeaturesJob(
                     recipe, pretraining.folder, pretraining.identity, labelled, after=(pretraining.id,)
                 )
+    # Cells share these arrays, of which a share of the labels is a prefix: the plan does not grow with their number.
+    tested = [rows[splits.test_rows(fold)] for fold in range(splits.num_folds)]
+    in_order = [[rows[order.rows] for order in by_fold] for by_fold in splits.orders]
     cells = []
     for arm, used, fraction, fold, repetition in cell_coordinates(study):
         source = None
@@ -138,8 +190,8 @@ def make_jobs(study: Study, recipe: Recipe, manifest: Manifest, splits: Splits) 
                 fraction,
                 fold,
                 repetition,
-                training_rows=rows[splits.labelled_rows(fold, repetition, fraction)],
-                test_rows=rows[splits.test_rows(fold)],
+                training_rows=in_order[repetition][fold][: len(splits.labelled_rows(fold, repetition, fraction))],
+                test_rows=tested[fold],
                 weights=None if source is None else (source.folder, source.identity),
                 after=after,
                 keep_model=fraction == max(evaluation.label_fractions) and repetition == 0,

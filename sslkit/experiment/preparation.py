@@ -19,8 +19,8 @@ from sslkit.errors import DataError
 from sslkit.experiment.audit import Audit, audit, duplicates_of, join_duplicates
 from sslkit.experiment.environment import git_state, hardware
 from sslkit.experiment.observation import RunObserver
-from sslkit.experiment.plan import Jobs, draw_splits, make_jobs
-from sslkit.experiment.recipe import Recipe, versions
+from sslkit.experiment.plan import Jobs, draw_splits, make_jobs, make_recipe
+from sslkit.experiment.recipe import versions
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.study import Study
 from sslkit.printable import printable
@@ -70,26 +70,7 @@ def prepare(
     with watched(dataset.provenance, "unlisted()"), blame(dataset.provenance, "unlisted()"):
         unlisted = [str(name) for name in dataset.unlisted(manifest.records)]
     found = audit(study, given, readable, cache, duplicates, splits, unreadable, unlisted)
-    groups = [manifest.group_names[group] for group in manifest.groups]
-    for row, group in zip(readable.rows, readable.groups, strict=True):
-        groups[row] = readable.group_names[group]
-    recipe = Recipe(
-        directory=directory,
-        seed=config.seed,
-        backbone=study.backbone,
-        head=study.head,
-        preprocessing=study.preprocessing,
-        cache=cache,
-        grades=manifest.grades,
-        ids=tuple(record.id for record in manifest.records),
-        groups=tuple(groups),
-        pretraining=config.pretraining,
-        finetuning=config.finetuning,
-        compute=compute,
-        checkpoint_seconds=config.compute.checkpoint_seconds,
-        processes=study.processes,
-        sync_batchnorm=config.compute.sync_batchnorm,
-    )
+    recipe = make_recipe(study, manifest, readable, cache, directory, compute)
     return Prepared(readable, cache, splits, found, make_jobs(study, recipe, readable, splits))
 
 
@@ -117,11 +98,12 @@ def decode_images(
         progress=lambda done, total: observer.advanced(done),
         warn=warn,
     )
-    cache = replace(cache, unreadable={**cache.unreadable, **_unwritable(manifest)})
+    cache = replace(cache, unreadable={**cache.unreadable, **unwritable(manifest)})
     return cache, _check_unreadable(manifest, cache, images.on_unreadable)
 
 
-def _unwritable(manifest: Manifest) -> dict[int, str]:
+def unwritable(manifest: Manifest) -> dict[int, str]:
+    """Return the images whose names fit in no table, each with the reason."""
     reason = "its name fits in no table, for a carriage return or bytes that are no UTF-8 text; rename its file"
     return {row: reason for row, record in enumerate(manifest.records) if not fits_tables(record.id)}
 

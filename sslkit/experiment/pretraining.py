@@ -62,6 +62,10 @@ class PretrainingJob:
     probe_rows: npt.NDArray[np.int64]
     after: tuple[str, ...] = ()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to workers: of all names those of the images that probe it; and what it is called."""
+        return {**self.__dict__, "identity": self.identity, "recipe": self.recipe.with_names_of(self.probe_rows)}
+
     @cached_property
     def identity(self) -> str:
         """A digest of all that the weights depend on."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -114,6 +115,38 @@ class Configured:
         return {**own, "parts": [part.identity() for part in self.parts]} if self.parts else own
 
 
+class SomeNames(Sequence[str]):
+    """The names of some of a data set's images, by the rows of all.
+
+    Args:
+        names: of all images.
+        rows: those whose names are kept.
+
+    Example:
+        >>> some = SomeNames(["a", "b", "c"], [2])
+        >>> len(some), some[2]
+        (3, 'c')
+    """
+
+    def __init__(self, names: Sequence[str], rows: Iterable[int]) -> None:
+        self._len = len(names)
+        self._names = {int(row): names[int(row)] for row in rows}
+
+    def __len__(self) -> int:
+        return self._len
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[str]: ...
+    def __getitem__(self, row: int | slice) -> str | Sequence[str]:
+        if isinstance(row, slice):
+            return [self[place] for place in range(*row.indices(self._len))]
+        if row not in self._names:
+            raise LookupError(f"the name of image {row} has not travelled with the job, which said that it needs none")
+        return self._names[row]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that a job needs beside its own coordinates; travels to workers by pickle.
@@ -143,8 +176,8 @@ class Recipe:
     preprocessing: Preprocessing
     cache: ImageCache
     grades: npt.NDArray[np.int64]
-    ids: tuple[str, ...]
-    groups: tuple[str, ...]
+    ids: Sequence[str]
+    groups: Sequence[str]
     pretraining: PretrainingConfig
     finetuning: FinetuningConfig
     compute: Compute
@@ -155,7 +188,20 @@ class Recipe:
     @cached_property
     def names(self) -> str:
         """A digest of the images' ids and groups."""
-        return digest([self.ids, self.groups])
+        return digest([list(self.ids), list(self.groups)])
+
+    def with_names_of(self, rows: Iterable[int]) -> Recipe:
+        """Return the recipe as it travels with a job: without the names of images that the job never tells.
+
+        With many images, all names would be most of what a job takes with it. Their digest stays.
+
+        Args:
+            rows: the images whose ids and groups are needed.
+        """
+        rows = list(rows)
+        less = replace(self, ids=SomeNames(self.ids, rows), groups=SomeNames(self.groups, rows))
+        less.__dict__["names"] = self.names
+        return less
 
     def common_identity(self) -> dict[str, Any]:
         """Return what every job's result depends on."""

@@ -66,7 +66,7 @@ class RemainingTime:
 
     Example:
         >>> from types import SimpleNamespace as Job
-        >>> jobs = [Job(id=f"cells/{number}", after=(), cost=5) for number in range(4)]
+        >>> jobs = [Job(id=f"cells/{number}", after=(), cost=5, processes=1) for number in range(4)]
         >>> now = 0.0
         >>> rest = RemainingTime(jobs, workers=1, seconds={}, clock=lambda: now)
         >>> rest.started(jobs[0])
@@ -157,7 +157,8 @@ class RemainingTime:
         jobs = [*(running.job for running in self._running.values()), *self._waiting.values()]
         if len(jobs) <= _EXACT:
             return makespan(jobs, max(self._workers, len(self._running)), lambda job: left[job.id])
-        return max(sum(left.values()) / self._workers, max(left.values(), default=0.0))
+        work = sum(left[job.id] * job.processes for job in jobs)
+        return max(work / self._workers, max(left.values(), default=0.0))
 
     def _left(self, running: _Running, rate: float) -> float:
         whole = self._expected[running.job.id] * rate

@@ -16,6 +16,7 @@ from sslkit.cli.display import show_plan
 from sslkit.config import to_toml
 from sslkit.engine.precision import Compute
 from sslkit.experiment.dry_run import DryRun
+from sslkit.experiment.forecast import Forecast
 from sslkit.experiment.running import RunResult
 from sslkit.interfaces import FAMILIES
 
@@ -66,6 +67,9 @@ def test_the_doctor_tells_of_missing_groups_and_estimates_only_if_asked(
     assert "estimate" not in json.loads(capsys.readouterr().out)
 
 
+NOTHING_MISSING = Forecast("cost", "thousand images", (), (), (), 0.0, 1, 0.0)
+
+
 def test_images_that_are_each_a_group_are_noted(capsys: pytest.CaptureFixture[str]) -> None:
     plan = DryRun(
         output=Path("runs/x"),
@@ -80,6 +84,8 @@ def test_images_that_are_each_a_group_are_noted(capsys: pytest.CaptureFixture[st
         workers=1,
         compute=Compute("cpu", "fp32"),
         bench=None,
+        unknown="",
+        forecast=NOTHING_MISSING,
     )
     show_plan(plan)
     assert "note: every image is a group of its own" in capsys.readouterr().out

@@ -22,6 +22,7 @@ from sslkit.cli.display.plain_progress import PlainProgress
 from sslkit.engine.precision import Compute
 from sslkit.errors import DataError, JobError
 from sslkit.experiment.dry_run import DryRun
+from sslkit.experiment.forecast import Forecast, OnWorkers, Wave
 from sslkit.experiment.prediction import GradedImage
 from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.run_result import RunResult
@@ -64,7 +65,12 @@ def test_a_run_of_strangers_names(shown: io.StringIO) -> None:
 
 def test_a_plan_of_strangers_names(shown: io.StringIO) -> None:
     counts = dict.fromkeys(NAMES, 1)
-    found = DryRun(Path(NAMES[9]), 1, counts, 1, 1, 1, 1, {0.1: 1}, Compute("cpu", "fp32"), 1, list(NAMES), None)
+    waves = tuple(Wave("cells", name, name, 2, 1, "", 1.0) for name in NAMES[:12])
+    ends = (OnWorkers(1, True, 1.0, 1.0),)
+    strange = Forecast("cost", "thousand images", waves, ends, tuple(NAMES), 1.0, 1, 1.0)
+    found = DryRun(
+        Path(NAMES[9]), 1, counts, 1, 1, 1, 1, {0.1: 1}, Compute("cpu", "fp32"), 1, list(NAMES), None, NAMES[0], strange
+    )
     display.show_plan(found)
     holds_every_name_as_text(shown.getvalue())
 

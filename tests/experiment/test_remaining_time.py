@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
+from jobs import OneProcess
 
 from sslkit.experiment.remaining_time import RemainingTime
 from sslkit.interfaces import longest_first
 
 
 @dataclass(frozen=True)
-class Planned:
+class Planned(OneProcess):
     """A job, what it truly takes in all, and what it takes to start."""
 
     id: str

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from sslkit.cli.display.bench import estimate
 from sslkit.cli.display.console import line, make_console
+from sslkit.cli.display.forecast import show_forecast
 
 if TYPE_CHECKING:
     from sslkit.experiment.dry_run import DryRun
@@ -38,8 +39,7 @@ def show_plan(plan: DryRun) -> None:
         console.print(f"note: {NO_GROUPS}")
     for sentence in plan.missing_classes:
         console.print(f"note: {line(sentence)}")
-    if plan.bench is None:
-        console.print("How long it will take on this machine: sslkit bench CONFIG")
-    else:
-        console.print(f"As measured by 'sslkit bench': {estimate(plan.bench)}.")
+    show_forecast(console, plan.forecast, plan.unknown, plan.compute.device)
+    if plan.bench is not None:
+        console.print(f"\nAll of it, decoding included, as measured by 'sslkit bench': {estimate(plan.bench)}.")
     console.print("Nothing was computed.")

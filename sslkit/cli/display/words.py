@@ -47,11 +47,21 @@ def short_name(job: Job) -> str:
         again = f", repetition {place['repetition']}" if place["repetition"] else ""
         name = name_of(place["pretext"], place["arm"])
         return f"{name}, {share_of(place['fraction'])} labels, fold {place['fold']}{again}"
-    parts = job.id.split("/")
+    return job_name(job.id)
+
+
+def job_name(name: str) -> str:
+    """Return in a few words which job has an id; of a cell, that it is one.
+
+    Example:
+        >>> job_name("features/rotation/all"), job_name("cells/14fb84952fd6539c")
+        ('features of rotation, all images', 'a cell')
+    """
+    parts = name.split("/")
     if len(parts) == 3 and parts[0] in ("pretraining", "features"):
         what = "pretraining by" if parts[0] == "pretraining" else "features of"
         return line(f"{what} {parts[1]}, {'all images' if parts[2] == 'all' else f'fold {parts[2]}'}")
-    return line(job.id)
+    return "a cell" if parts[0] == "cells" else line(name)
 
 
 def gist(reason: str) -> str:
