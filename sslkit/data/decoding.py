@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, TypedDict
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from sslkit.blame import Provenance, blame, refuse
 from sslkit.data.image_statistics import STATISTICS
 from sslkit.data.preprocessing import Preprocessing
+from sslkit.data.read_ahead import read_ahead
 from sslkit.errors import DataError, RunError, StorageError
 from sslkit.interfaces import Dataset
 from sslkit.processes import follow_parent, stops_held
@@ -106,9 +108,9 @@ def decode_chunk(
     statistics = np.lib.format.open_memmap(folder / "statistics.npy", mode="r+")
     headers = np.lib.format.open_memmap(folder / "headers.npy", mode="r+")
     unreadable: dict[int, Failure] = {}
-    for row, record in enumerate(records, start):
+    for row, read in enumerate(read_ahead(partial(_read, dataset), records), start):
         try:
-            content = _read(dataset, record)
+            content = read()
             images[row], image, found = preprocessing.look(content)
             statistics[row] = list(found.values())
             headers[row] = (image.format, image.mode, image.bits)
