@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+
+from sslkit.testing.samples import sample_pixels
 
 SECRET = "wJalrXUtnFEMI-dummy-of-the-tests"
 """What must stand in no file of a run, and in no message."""
@@ -61,19 +66,38 @@ class ObjectStore:
 
 
 @contextmanager
-def running_store() -> Iterator[ObjectStore]:
-    """Run a server on a free port of this machine, and point the environment at it; skip the test without moto."""
+def running_store(port: int = 0) -> Iterator[ObjectStore]:
+    """Run a server on this machine, on a free port if none is given; conftest.py gives the environment its credentials.
+
+    Skips the test where moto is not installed.
+    """
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'sslkit[storage]'")
     server = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]'")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
-            patch.delenv(name, raising=False)
-        running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        running.start()
-        try:
-            host, port = running.get_host_and_port()
-            yield ObjectStore(f"http://{host}:{port}")
-        finally:
-            running.stop()
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    running.start()
+    try:
+        host, port = running.get_host_and_port()
+        yield ObjectStore(f"http://{host}:{port}")
+    finally:
+        running.stop()
+
+
+def photographs(count: int, side: int = 96) -> list[bytes]:
+    """Return different photographs, computed, each the bytes of a PNG file."""
+    files = []
+    for pixels in sample_pixels(count, side):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        files.append(file.getvalue())
+    return files
+
+
+def parquet(**columns: list[Any]) -> bytes:
+    """Return the bytes of a table in Parquet."""
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'sslkit[parquet]'")
+    from pyarrow.parquet import write_table
+
+    file = io.BytesIO()
+    write_table(pyarrow.table(columns), file)
+    return file.getvalue()

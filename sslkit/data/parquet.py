@@ -42,14 +42,19 @@ def read_parquet(
     except FileNotFoundError:
         raise no_table(table) from None
     except pyarrow.ArrowException as error:
-        why = " ".join(str(error).split())
-        raise DataError(f"{table} is not a valid Parquet file: {shown(why)}; write it anew") from None
+        raise _damaged(table, error) from None
     except OSError as error:
-        raise unreadable(table, error) from None
+        by_pyarrow = error.errno is None and str(table) not in str(error)  # which tells so of damage, too
+        raise (_damaged if by_pyarrow else unreadable)(table, error) from None
     except Exception as error:
         if isinstance(table, Path) or isinstance(error, DataError):
             raise
         raise DataError(f"the table {table} cannot be read: {reason(error)}") from None  # by a store's library
+
+
+def _damaged(table: Path | StorageURL, error: Exception) -> DataError:
+    why = " ".join(str(error).split())
+    return DataError(f"{table} is not a valid Parquet file: {shown(why)}; write it anew")
 
 
 def _opened(table: Path | StorageURL, options: Mapping[str, Any]) -> AbstractContextManager[BinaryIO]:

@@ -57,7 +57,7 @@ def read_all(url: StorageURL, options: Mapping[str, Any]) -> bytes:
         OSError: if the store refuses it or does not answer.
     """
     system = file_system(url, options)
-    with told(url):
+    with told(url), uncached(system):
         size = system.size(system._strip_protocol(url))
     return read_object(StoredObject(url, size), options)
 
@@ -71,7 +71,7 @@ def open_object(url: StorageURL, options: Mapping[str, Any]) -> Iterator[BinaryI
         OSError: if the store refuses it or does not answer.
     """
     system = file_system(url, options)
-    with told(url):
+    with told(url), uncached(system):
         file = cast("BinaryIO", system.open(system._strip_protocol(url), "rb", cache_type="none"))
     with file:
         yield file
@@ -93,6 +93,16 @@ def file_system(url: StorageURL, options: Mapping[str, Any]) -> Any:
     except Exception as error:
         names = listed(options) or "none"
         raise DataError(f"{url.scheme}:// cannot be used: {reason(error)}; storage_options given: {names}") from None
+
+
+@contextmanager
+def uncached(system: Any) -> Iterator[None]:
+    """Ask a store anew: fsspec remembers listings, sees no change, and there may be millions of entries."""
+    system.invalidate_cache()
+    try:
+        yield
+    finally:
+        system.invalidate_cache()
 
 
 def refuse_large(url: str, size: int) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sslkit.errors import DataError
-from sslkit.storage.access import file_system, told
+from sslkit.storage.access import file_system, told, uncached
 from sslkit.storage.objects import StoredObject, digest_of
 from sslkit.storage.url import StorageURL
 
@@ -80,8 +80,7 @@ def _look_into(folder: StorageURL, options: Mapping[str, Any]) -> tuple[dict[str
     system = file_system(folder, options)
     place = system._strip_protocol(folder)
     try:
-        with told(folder, "listed"):
-            system.invalidate_cache()
+        with told(folder, "listed"), uncached(system):
             try:
                 entries = system.ls(place, detail=True)
             except (FileNotFoundError, NotADirectoryError):
@@ -97,9 +96,8 @@ def _list_below(root: StorageURL, folder: str, options: Mapping[str, Any]) -> li
     system = file_system(root, options)
     place = system._strip_protocol(root)
     try:
-        with told(root / folder, "listed"):
+        with told(root / folder, "listed"), uncached(system):
             entries = system.find(system._strip_protocol(root / folder), detail=True)
-            system.invalidate_cache()  # which would keep millions of entries
     except OSError as error:
         raise DataError(str(error)) from None
     return [

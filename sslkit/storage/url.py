@@ -101,6 +101,6 @@ def _check_scheme(scheme: str) -> None:
         known = available_protocols()
     if scheme not in known:
         raise ValueError(
-            f"unknown scheme {shown(scheme)}{did_you_mean(scheme, STORES) or did_you_mean(scheme, known) or ';'} "
-            f"Accepted: {listed(STORES)}, and whatever else the installed fsspec knows".replace("; A", "; a")
+            f"unknown scheme {shown(scheme)}{did_you_mean(scheme, [*STORES, *known]) or '.'} Accepted: "
+            f"{listed(STORES)}, and what else the installed fsspec knows"
         )
