@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -97,14 +97,33 @@ def _list_below(root: StorageURL, folder: str, options: Mapping[str, Any]) -> li
     place = system._strip_protocol(root)
     try:
         with told(root / folder, "listed"), uncached(system):
-            entries = system.find(system._strip_protocol(root / folder), detail=True)
+            return list(_entries(system, root, place, system._strip_protocol(root / folder)))
     except OSError as error:
         raise DataError(str(error)) from None
-    return [
-        (name, _stored(root / name, entry))
-        for path, entry in entries.items()
-        if entry["type"] == "file" and (name := _below(path, place)) is not None
-    ]
+
+
+def _entries(system: Any, root: StorageURL, place: str, folder: str) -> Iterable[tuple[str, StoredObject]]:
+    """Return what lies at any depth below a folder, with its names below the root's place."""
+
+    def named(entry: Mapping[str, Any]) -> Iterator[tuple[str, StoredObject]]:
+        if entry["type"] == "file" and (name := _below(entry["name"], place)) is not None:
+            yield name, _stored(root / name, entry)
+
+    if not hasattr(system, "_iterdir"):
+        return (found for entry in system.find(folder, detail=True).values() for found in named(entry))
+
+    # The find of s3fs sorts each folder into a list of all before it, which takes hours where a patient is a folder,
+    # and holds all entries at a time; what it is made of gives them page by page.
+    from fsspec.asyn import sync
+
+    bucket, key, _ = system.split_path(folder)
+
+    async def collect() -> list[tuple[str, StoredObject]]:
+        pages = system._iterdir(bucket, delimiter="", prefix=f"{key}/")
+        return [found async for entry in pages for found in named(entry)]
+
+    entries: list[tuple[str, StoredObject]] = sync(system.loop, collect)
+    return entries
 
 
 def _below(path: str, place: str) -> str | None:
