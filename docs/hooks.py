@@ -209,8 +209,8 @@ def _accepted(field: Mapping[str, Any]) -> str:
         return " or ".join(_accepted(option) for option in field["anyOf"] if option.get("type") != "null")
     if "enum" in field or "const" in field:
         return ", ".join(_literal(value) for value in field.get("enum", [field.get("const")]))
-    if field.get("format") == "path":
-        return "path"
+    if field.get("format") in ("path", "path-or-url"):
+        return str(field["format"]).replace("-or-url", " or URL")
     if field.get("type") == "array":
         return f"list of: {_accepted(field['items'])}"
     if field.get("type") == "object":

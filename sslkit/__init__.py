@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from sslkit.api import bench, doctor, embed, export, ingest, load_backbone, plan, predict, run
     from sslkit.config.base import ConfigPath, PluginConfig
     from sslkit.config.loading import load_config, parse_config
+    from sslkit.config.location import Location, StorageOptions
     from sslkit.config.schema import PluginTable, RunConfig
+    from sslkit.data.columns import row_word
     from sslkit.data.groups import GroupPattern, groups_in_names
     from sslkit.data.lab import grey_of, lab_of, srgb_of
     from sslkit.data.normalization import normalize
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from sslkit.processes import follow_parent, stops_held
     from sslkit.registry import build_registry
     from sslkit.report import compare_runs, write_report
+    from sslkit.storage import StorageURL, StoredFolders, StoredObject, list_objects
     from sslkit.types import Prediction, Record, StepOutput, TaskContext, TaskPart, Views
 
 __version__ = "0.1.0"
@@ -71,7 +74,9 @@ _HOMES = {
     "sslkit.api": ("bench", "doctor", "embed", "export", "ingest", "load_backbone", "plan", "predict", "run"),
     "sslkit.config.base": ("ConfigPath", "PluginConfig"),
     "sslkit.config.loading": ("load_config", "parse_config"),
+    "sslkit.config.location": ("Location", "StorageOptions"),
     "sslkit.config.schema": ("PluginTable", "RunConfig"),
+    "sslkit.data.columns": ("row_word",),
     "sslkit.data.groups": ("GroupPattern", "groups_in_names"),
     "sslkit.data.lab": ("grey_of", "lab_of", "srgb_of"),
     "sslkit.data.normalization": ("normalize",),
@@ -122,6 +127,7 @@ _HOMES = {
     "sslkit.processes": ("follow_parent", "stops_held"),
     "sslkit.registry": ("build_registry",),
     "sslkit.report": ("compare_runs", "write_report"),
+    "sslkit.storage": ("StorageURL", "StoredFolders", "StoredObject", "list_objects"),
     "sslkit.types": ("Prediction", "Record", "StepOutput", "TaskContext", "TaskPart", "Views"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -149,6 +155,7 @@ __all__ = [
     "Job",
     "JobObserver",
     "JobQueue",
+    "Location",
     "MapDecoder",
     "OnWorkers",
     "PlanObserver",
@@ -166,6 +173,10 @@ __all__ = [
     "RunResult",
     "ScoreObserver",
     "StepOutput",
+    "StorageOptions",
+    "StorageURL",
+    "StoredFolders",
+    "StoredObject",
     "Table",
     "TaskContext",
     "TaskPart",
@@ -195,6 +206,7 @@ __all__ = [
     "ingest",
     "inscribed_square",
     "lab_of",
+    "list_objects",
     "listed",
     "load_backbone",
     "load_config",
@@ -216,6 +228,7 @@ __all__ = [
     "read_table",
     "representation",
     "rising_momentum",
+    "row_word",
     "run",
     "shown",
     "squares_in_mask",

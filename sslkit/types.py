@@ -16,6 +16,8 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import nn
 
+from sslkit.storage import StoredObject
+
 Views: TypeAlias = dict[str, torch.Tensor]
 """Named tensors with N first: what a pretext task sees of a batch of images."""
 
@@ -95,6 +97,7 @@ class Record:
         label: the label as the source writes it; None for an unlabelled image.
         group: images of one group (a patient, say) are never on two sides of a split; None: a group of its own.
         source: where the record stands ("labels.csv, line 7"), for messages.
+        stored: the image's object, where it lies in a store and not in a file.
     """
 
     id: str
@@ -102,3 +105,4 @@ class Record:
     label: str | int | None = None
     group: str | None = None
     source: str = field(default="", compare=False)
+    stored: StoredObject | None = None

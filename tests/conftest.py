@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from object_store import CREDENTIALS, ObjectStore, running_store
 from studies import observed_config, tiny_config
 
 import sslkit
@@ -26,6 +27,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the tests' decoded images out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_credentials_of_yours() -> Iterator[None]:
+    """Let tests open no store but their own.
+
+    It is for the whole session, since worker processes come of one server, with the environment that it started with.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+            patch.delenv(name, raising=False)
         yield
 
 
@@ -50,3 +65,10 @@ def observed_run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
             patch.delenv(name, raising=False)
         return sslkit.run(observed_config(), tmp_path_factory.mktemp("runs") / "observed")
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """A store that speaks S3; tests put their objects into buckets of their own."""
+    with running_store() as store:
+        yield store

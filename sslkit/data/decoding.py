@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from sslkit.blame import Provenance, blame, refuse
 from sslkit.data.image_statistics import STATISTICS
 from sslkit.data.preprocessing import Preprocessing
+from sslkit.data.read_ahead import read_ahead
 from sslkit.errors import DataError, StorageError
 from sslkit.interfaces import Dataset
 from sslkit.types import Record
@@ -65,9 +67,9 @@ def decode_chunk(
     statistics = np.lib.format.open_memmap(folder / "statistics.npy", mode="r+")
     headers = np.lib.format.open_memmap(folder / "headers.npy", mode="r+")
     unreadable: dict[int, Failure] = {}
-    for row, record in enumerate(records, start):
+    for row, read in enumerate(read_ahead(partial(_read, dataset), records), start):
         try:
-            content = _read(dataset, record)
+            content = read()
             images[row], image, found = preprocessing.look(content)
             statistics[row] = list(found.values())
             headers[row] = (image.format, image.mode, image.bits)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sslkit.data.columns import row_word
 from sslkit.data.tables import read_table
 from sslkit.errors import DataError
 from sslkit.printable import shown
@@ -15,7 +16,7 @@ from sslkit.printable import shown
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Endings, in lower or upper case, of what counts as an image in a folder."""
 
-_TABLES = (".csv", ".tsv")
+_TABLES = (".csv", ".parquet", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class ImageFiles:
 
     Args:
         given: each a file; a folder, of which every image file below it is taken, sorted, but for hidden ones; a
-            pattern, such as ``scans/**/*.jpg``, that is no file's own name; or a table, ``.csv`` or ``.tsv``.
+            pattern, such as ``scans/**/*.jpg``, that is no file's own name; or a table, ``.csv``, ``.parquet`` or
+            ``.tsv``.
         image_column: of a table, the column of the paths.
         root: what paths in a table are relative to, and must lie below; None: the table's own folder.
         suffixes: what counts as an image in a folder.
@@ -101,8 +103,8 @@ class ImageFiles:
             # A table is data: it must not lead to files that whoever grades it never meant.
             if not path.startswith(os.path.join(root, "")):
                 raise DataError(
-                    f"{table}, line {line}: {shown(name)} leads out of the folder {root}; give --root, a folder that "
-                    "holds all of the table's images"
+                    f"{table}, {row_word(table)} {line}: {shown(name)} leads out of the folder {root}; give --root, a "
+                    "folder that holds all of the table's images"
                 )
             yield self._with_suffix(path)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from sslkit.blame import blame, refuse, watched
 from sslkit.errors import DataError
 from sslkit.interfaces import Dataset
+from sslkit.storage import StoredObject
 from sslkit.types import Record
 
 UNLABELLED = -1
@@ -103,6 +104,7 @@ def _is_record(value: object) -> bool:
         and isinstance(value.path, Path | None)
         and isinstance(value.label, str | int | None)
         and isinstance(value.group, str | None)
+        and isinstance(value.stored, StoredObject | None)
     )
 
 

@@ -5,27 +5,38 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from sslkit.errors import DataError, did_you_mean
+from sslkit.data.columns import no_table, place_of, row_word, unreadable
+from sslkit.data.parquet import read_parquet
+from sslkit.errors import DataError
 from sslkit.files import read_file
-from sslkit.printable import listed, shown
+from sslkit.printable import shown
+from sslkit.storage import StorageURL, read_all
 
 
 def read_table(
-    table: Path, columns: Mapping[str, str | None], *, delimiter: str | None = None
+    table: Path | StorageURL,
+    columns: Mapping[str, str | None],
+    *,
+    delimiter: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[int, list[str]]]:
     r"""Yield the line and the cells asked for, stripped of blanks, of each row of a table; blank rows are left out.
 
-    The table is UTF-8 with or without a byte order mark, with any line ends, and its first row names the columns.
+    A table is text, UTF-8 with or without a byte order mark, with any line ends, its first row the names of the
+    columns; or, where it ends in ``.parquet``, Parquet: then the number of a row comes in place of the line, counted
+    from 1, whole numbers and texts come as texts, and nulls as empty ones.
     Messages name lines and columns and quote no cell of a row, since it may name a patient.
 
     Args:
-        table: the file.
+        table: the file, or its URL.
         columns: the columns to read, by the option that names each, for messages; None stands for the table's first
             column. The first of them is the key, which no row may leave blank.
         delimiter: what parts the cells; None: the one among comma, semicolon and tab that parts the first row.
+        storage_options: what fsspec is given beside a URL.
 
     Raises:
         sslkit.errors.DataError: if the table is missing, malformed or without rows, or lacks a column.
@@ -37,7 +48,11 @@ def read_table(
         >>> list(read_table(path, {"image_column": "image", "label_column": "grade"}))
         [(2, ['a.png', '2']), (4, ['b.png', ''])]
     """
-    text = _read_text(table)
+    options = storage_options or {}
+    if row_word(table) == "row":
+        yield from read_parquet(table, columns, options)
+        return
+    text = _read_text(table, options)
     delimiter = delimiter or _sniff_delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
@@ -51,7 +66,7 @@ def read_table(
                 continue
             if not header:
                 header = cells
-                places = [_place(table, header, option, name) for option, name in columns.items()]
+                places = [place_of(table, header, option, name) for option, name in columns.items()]
                 continue
             if len(cells) != len(header):
                 raise DataError(
@@ -70,14 +85,13 @@ def read_table(
         raise DataError(f"{table} has no rows below its header; it needs one for each image")
 
 
-def _read_text(table: Path) -> str:
+def _read_text(table: Path | StorageURL, options: Mapping[str, Any]) -> str:
     try:
-        data = read_file(table)
+        data = read_file(table) if isinstance(table, Path) else read_all(table, options)
     except FileNotFoundError:
-        others = [path.name for path in table.parent.glob(f"*{table.suffix}")] if table.parent.is_dir() else []
-        raise DataError(f"no table at {table}{did_you_mean(table.name, others)}") from None
+        raise no_table(table) from None
     except OSError as error:
-        raise DataError(f"the table {table} cannot be read: {error.strerror}") from None
+        raise unreadable(table, error) from None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{table} is UTF-16 text; save it as CSV in UTF-8")
     if data.startswith(b"PK\x03\x04"):
@@ -96,16 +110,3 @@ def _read_text(table: Path) -> str:
 def _sniff_delimiter(text: str) -> str:
     header = re.sub(r'"[^"]*"', "", re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0])
     return max(",;\t", key=header.count)
-
-
-def _place(table: Path, header: Sequence[str], option: str, name: str | None) -> int:
-    if name is None:
-        return 0
-    if header.count(name) == 1:
-        return header.index(name)
-    if name in header:
-        raise DataError(f"{table} has {header.count(name)} columns {shown(name)} ({option}); rename all but one")
-    raise DataError(
-        f"{table} has no column {shown(name)} ({option}){did_you_mean(name, header)}; "
-        f"its columns: {listed(column for column in header if column)}. Set {option} to one of them"
-    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sslkit.config.schema import MAX_PIXELS
 from sslkit.files import read_file
 from sslkit.interfaces.plugin import ConfigT, Plugin
+from sslkit.storage import read_object
 from sslkit.types import Record
 
 
@@ -33,6 +34,11 @@ class Dataset(Plugin[ConfigT], ABC):
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Endings of files that `decode` reads, such as ``".dcm"``, beside those of photographs."""
+
+    @property
+    def storage_options(self) -> Mapping[str, Any]:
+        """What fsspec is given beside the URLs of records whose images lie in a store. Optional."""
+        return {}
 
     @abstractmethod
     def records(self) -> Sequence[Record]:
@@ -56,8 +62,11 @@ class Dataset(Plugin[ConfigT], ABC):
         One that decodes them refuses more than ``max_pixels`` before it does.
 
         Raises:
-            OSError: if the image cannot be read.
+            OSError: if the image cannot be read; it is tried again by the next run.
+            sslkit.errors.DataError: if no other try will read it.
         """
+        if record.stored is not None:
+            return self.decode(read_object(record.stored, self.storage_options), self.max_pixels)
         if record.path is None:
             raise NotImplementedError(f"{type(self).__name__} has records without a path and must override read()")
         return self.decode(read_file(record.path), self.max_pixels)
@@ -80,7 +89,12 @@ class Dataset(Plugin[ConfigT], ABC):
         return content
 
     def fingerprint(self, record: Record) -> str:
-        """Return a digest of the image's content, which names it in the cache of decoded images."""
+        """Return a digest of the image's content, which names it in the cache of decoded images.
+
+        Of an object in a store it is the checksum that came with the listing, where the store keeps one.
+        """
+        if record.stored is not None and record.stored.digest:
+            return record.stored.digest
         content = self.read(record)
         data = content if isinstance(content, bytes) else np.ascontiguousarray(content).tobytes()
         return hashlib.sha256(data).hexdigest()

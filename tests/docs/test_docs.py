@@ -143,7 +143,9 @@ def test_reference_shows_bounds_choices_and_defaults() -> None:
     finetuning, images = HOOKS.render("table", "finetuning"), HOOKS.render("table", "images")
     assert "| `updates` | whole number, at least 1, at most 10000000 | `400` |" in finetuning
     assert '| `on_unreadable` | `"stop"`, `"skip"` | `"stop"` |' in images
-    assert "| `table` | path | *required* |" in HOOKS.render("plugins", "dataset")
+    datasets = HOOKS.render("plugins", "dataset")
+    assert "| `table` | path or URL | *required* |" in datasets
+    assert "| `labels` | path | not set |" in datasets
 
 
 @pytest.mark.parametrize(("what", "name"), [("table", "nothing"), ("plugins", "nothing"), ("nothing", "")])

@@ -12,6 +12,7 @@ import numpy as np
 
 from sslkit.data.manifest import fits_tables
 from sslkit.errors import ConfigError, DataError
+from sslkit.storage import StoredObject
 from sslkit.testing.memory import peak_memory
 from sslkit.testing.openings import files_opened
 from sslkit.testing.outcome import CheckFailed, expect
@@ -51,6 +52,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "label": (str, int, type(None)),
     "group": (str, type(None)),
     "source": (str,),
+    "stored": (StoredObject, type(None)),
 }
 
 
