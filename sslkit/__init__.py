@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sslkit.experiment.exporting import Exported
     from sslkit.experiment.graded import GradedImage
     from sslkit.experiment.observation import PlannedJobs, PlanObserver, RunObserver, ScoreObserver
+    from sslkit.experiment.recipe import versions
     from sslkit.experiment.run_result import RunResult
     from sslkit.experiment.table import Table
     from sslkit.files import open_file, read_file
@@ -50,11 +51,13 @@ if TYPE_CHECKING:
         Job,
         JobObserver,
         JobQueue,
+        MovableJob,
         Plugin,
         PretextTask,
         Reporter,
         carry_out,
         longest_first,
+        receive_results,
     )
     from sslkit.metrics import quadratic_weighted_kappa
     from sslkit.printable import abbreviate, listed, printable, shown
@@ -92,6 +95,7 @@ _HOMES = {
     "sslkit.experiment.exporting": ("Exported",),
     "sslkit.experiment.graded": ("GradedImage",),
     "sslkit.experiment.observation": ("PlanObserver", "PlannedJobs", "RunObserver", "ScoreObserver"),
+    "sslkit.experiment.recipe": ("versions",),
     "sslkit.experiment.run_result": ("RunResult",),
     "sslkit.experiment.table": ("Table",),
     "sslkit.files": ("open_file", "read_file"),
@@ -107,11 +111,13 @@ _HOMES = {
         "Job",
         "JobObserver",
         "JobQueue",
+        "MovableJob",
         "Plugin",
         "PretextTask",
         "Reporter",
         "carry_out",
         "longest_first",
+        "receive_results",
     ),
     "sslkit.metrics": ("quadratic_weighted_kappa",),
     "sslkit.printable": ("abbreviate", "listed", "printable", "shown"),
@@ -144,6 +150,7 @@ __all__ = [
     "JobObserver",
     "JobQueue",
     "MapDecoder",
+    "MovableJob",
     "PlanObserver",
     "PlannedJobs",
     "Plugin",
@@ -205,6 +212,7 @@ __all__ = [
     "quadratic_weighted_kappa",
     "read_file",
     "read_table",
+    "receive_results",
     "representation",
     "rising_momentum",
     "run",
@@ -213,6 +221,7 @@ __all__ = [
     "srgb_of",
     "stops_held",
     "token_backbone",
+    "versions",
     "why_no_feature_map",
     "write_report",
 ]

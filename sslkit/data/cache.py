@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -47,6 +47,20 @@ class ImageCache:
     folder: Path
     unreadable: dict[int, str]
     digests: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> Path:
+        """The folder of all caches."""
+        return self.folder.parents[1]
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders below the root that it is made of, each sealed."""
+        return (self.folder,)
+
+    def moved(self, root: Path) -> ImageCache:
+        """Return the same cache in another folder of caches."""
+        return replace(self, folder=root / self.folder.relative_to(self.root))
 
     def open(self) -> npt.NDArray[np.uint8]:
         """Return uint8 (M, H, W, 3), read from disk as it is used."""
