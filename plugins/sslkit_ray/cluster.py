@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
@@ -93,6 +94,7 @@ def connect(config: RayConfig, cores: int | None = None) -> Cluster:
     try:
         with _own_signals(), _quietly():
             ray.init(**options)
+        _keep_off_the_screen()
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
         raise RunError(_refusal(address, str(error))) from error
     return Cluster(config, ours=address is None, joined=True)
@@ -161,6 +163,16 @@ def _quietly() -> Iterator[None]:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+
+
+def _keep_off_the_screen() -> None:
+    """Let what Ray says of processes that die pass: the run tells of each by itself, and its screen is its own.
+
+    Ray prints it from a thread, to wherever the program prints, and has no option that says otherwise.
+    """
+    worker = importlib.import_module("ray._private.worker")
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *data, **options: None
 
 
 def _amount(name: str, amount: float) -> str:

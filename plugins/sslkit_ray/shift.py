@@ -16,7 +16,8 @@ from sslkit_ray.begin import make_begin
 from sslkit_ray.cluster import Cluster
 from sslkit_ray.parcels import Dispatch
 from sslkit_ray.postbox import Letter, Postbox
-from sslkit_ray.site import Site
+from sslkit_ray.processes import Process
+from sslkit_ray.site import tidy_node
 
 _SILENCE = 600.0
 """Seconds after which a job that tells nothing is spoken of, and again after each such span."""
@@ -25,7 +26,10 @@ _GRACE = 10.0
 """Seconds that jobs may take to come to a safe point once the run is being stopped."""
 
 _FORCE = 5.0
-"""Seconds that processes may take to end by force, and nodes to tidy up."""
+"""Seconds that Ray may take to end processes by force."""
+
+_TIDY = 20.0
+"""Seconds that nodes may take to tidy up: each starts a process for it."""
 
 _LOOK = 5.0
 """Seconds between two looks at what waits, where nothing else happens."""
@@ -70,7 +74,7 @@ class Shift:
         self.tries: dict[str, Try] = {}
         self._node_failures: dict[str, int] = {}
         self._wanting: dict[str, float] = {}  # jobs that no node has room for, and since when
-        self._used: dict[str, str] = {}  # nodes that have been worked on: id and name
+        self._used: dict[str, list[Process]] = {}  # by node, the processes that have been at work there
         self._dispatch = Dispatch() if self.config.storage == "object-store" else None
         self._site = {"scratch": self.config.scratch, "run": secrets.token_hex(8)}
         self._versions = versions()
@@ -115,8 +119,7 @@ class Shift:
                 ray.cancel(ref, force=True)
             ray.wait(refs, num_returns=len(refs), timeout=_FORCE, fetch_local=False)
         ray.kill(self._postbox)
-        if self._dispatch is not None:
-            self._tidy_nodes()
+        self._tidy_nodes()
 
     def _start_due(self) -> None:
         waiting = {entry.job.id for entry in self.tries.values() if entry.place is None}
@@ -190,7 +193,7 @@ class Shift:
                 continue
             if letter.place is not None:
                 entry.place = letter.place
-                self._used[letter.place["node"]] = letter.place["name"]
+                self._used.setdefault(letter.place["node"], []).append(letter.place["process"])
                 self.queue.started(entry.job)
             self._pass_on(entry, letter.values)
 
@@ -228,9 +231,9 @@ class Shift:
     def _conclude(self, entry: Try, outcome: Mapping[str, Any]) -> None:
         if "unfit" in outcome:
             raise RunError(
-                f"the node {outcome['node']} of the Ray cluster cannot take part in the run: {outcome['unfit']}. All "
-                "nodes need the same packages as the machine that runs 'sslkit run'. What is finished is kept: the same "
-                "command goes on"
+                f"the node {outcome['node']} of the Ray cluster cannot take part in the run: {outcome['unfit']}. "
+                "All nodes need the same packages as the machine that runs 'sslkit run'. What is finished is kept: "
+                "the same command goes on"
             )
         self._pass_on(entry, outcome["rest"])
         if "done" in outcome:
@@ -286,23 +289,21 @@ class Shift:
             return
 
     def _tidy_nodes(self) -> None:
+        """Have nodes end the last processes, which may be slow to, and remove what was unpacked there."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        remove = ray.remote(num_cpus=0, max_retries=0)(_remove)
-        here = [node for node in self.cluster.nodes() if node in self._used]
-        calls = [
-            remove.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
-                self._site, node
-            )
-            for node in here
-        ]
+        tidy = ray.remote(num_cpus=0, max_retries=0)(tidy_node)
+        site = self._site if self._dispatch is not None else None
+        calls = []
+        for node in self.cluster.nodes().keys() & self._used.keys():
+            if self.cluster.ours:  # this machine
+                tidy_node(site, node, self._used[node])
+            else:
+                there = NodeAffinitySchedulingStrategy(node, soft=False)
+                calls.append(tidy.options(scheduling_strategy=there).remote(site, node, self._used[node]))
         if calls:
-            ray.wait(calls, num_returns=len(calls), timeout=_FORCE)
-
-
-def _remove(site: Mapping[str, Any], node: str) -> None:
-    Site(site, node).remove()
+            ray.wait(calls, num_returns=len(calls), timeout=_TIDY)
 
 
 def _beside_the_driver() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from sslkit.checksums import flaws
 from sslkit.errors import RunError
 from sslkit.files import part_of
 from sslkit_ray.parcels import Parcel, unpack
+from sslkit_ray.processes import Process, end, is_there
 
 _ABANDONED = 3600.0
 """Seconds after which a folder that no process uses is removed by another run: its driver was killed."""
@@ -61,7 +62,7 @@ class Site:
             if folder.is_dir() and folder != self.folder and time.time() - folder.stat().st_mtime > _ABANDONED:
                 try:
                     with _lock(folder, timeout=0):
-                        if not any(_is_there(path.name.partition("-")[0]) for path in folder.glob("desks/*")):
+                        if not any(is_there(int(path.name.partition("-")[0])) for path in folder.glob("desks/*-*")):
                             shutil.rmtree(folder, ignore_errors=True)
                 except Timeout:
                     continue
@@ -115,6 +116,13 @@ class Desk:
         (scratch / name).rename(target)
 
 
+def tidy_node(options: Mapping[str, Any] | None, node: str, processes: Sequence[Process]) -> None:
+    """Leave nothing of a run on this node: end processes of its jobs, and remove its folder where it had one."""
+    end(processes)
+    if options is not None:
+        Site(options, node).remove()
+
+
 def _mark(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_mtime_ns, status.st_ino
@@ -126,11 +134,3 @@ def _lock_path(folder: Path) -> Path:
 
 def _lock(folder: Path, timeout: float = -1) -> Any:
     return FileLock(_lock_path(folder), timeout=timeout)
-
-
-def _is_there(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, OSError):
-        return False
-    return True

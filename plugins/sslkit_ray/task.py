@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import platform
 import signal
@@ -18,6 +17,7 @@ import ray
 
 from sslkit import Job, MovableJob, carry_out, versions
 from sslkit_ray.postbox import Letter
+from sslkit_ray.processes import this_process
 from sslkit_ray.site import Site
 
 _FLUSH = 0.25
@@ -71,7 +71,7 @@ class Teller:
 
     def __init__(self, postbox: Any, sender: str, node: str) -> None:
         self._postbox, self._sender = postbox, sender
-        self._place: Mapping[str, Any] | None = {"node": node, "name": platform.node(), "process": os.getpid()}
+        self._place: Mapping[str, Any] | None = {"node": node, "name": platform.node(), "process": this_process()}
         self._values: list[Mapping[str, Any]] = []
         self._sent: list[Any] = []
         self._lock, self._over = threading.Lock(), threading.Event()
