@@ -170,7 +170,7 @@ def _keep_off_the_screen() -> None:
 
     Ray prints it from a thread, to wherever the program prints, and has no option that says otherwise.
     """
-    worker = importlib.import_module("ray._private.worker")
+    worker: Any = importlib.import_module("ray._private.worker")
     if hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda *data, **options: None
 

@@ -13,7 +13,8 @@ class Letter(NamedTuple):
     Attributes:
         sender: which try of which job.
         values: what it has told.
-        place: of the process: ``node``, the node's id; ``name``, what the machine is called; ``process``, which it is. In the first.
+        place: of the process: ``node``, the node's id; ``name``, what the machine is called; and ``process``.
+            In the first letter.
     """
 
     sender: str

@@ -312,4 +312,4 @@ def _beside_the_driver() -> dict[str, Any]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = ray.get_runtime_context().get_node_id()
-    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=True)}
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
