@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sslkit.experiment.graded import GradedImage
     from sslkit.experiment.ingest import Ingested
     from sslkit.experiment.observation import PlannedJobs, PlanObserver, RunObserver, ScoreObserver
+    from sslkit.experiment.recipe import versions
     from sslkit.experiment.run_result import RunResult
     from sslkit.experiment.table import Table
     from sslkit.files import open_file, read_file
@@ -54,11 +55,13 @@ if TYPE_CHECKING:
         Job,
         JobObserver,
         JobQueue,
+        MovableJob,
         Plugin,
         PretextTask,
         Reporter,
         carry_out,
         longest_first,
+        receive_results,
     )
     from sslkit.metrics import quadratic_weighted_kappa
     from sslkit.printable import abbreviate, listed, printable, shown
@@ -101,6 +104,7 @@ _HOMES = {
     "sslkit.experiment.graded": ("GradedImage",),
     "sslkit.experiment.ingest": ("Ingested",),
     "sslkit.experiment.observation": ("PlanObserver", "PlannedJobs", "RunObserver", "ScoreObserver"),
+    "sslkit.experiment.recipe": ("versions",),
     "sslkit.experiment.run_result": ("RunResult",),
     "sslkit.experiment.table": ("Table",),
     "sslkit.files": ("open_file", "read_file"),
@@ -116,11 +120,13 @@ _HOMES = {
         "Job",
         "JobObserver",
         "JobQueue",
+        "MovableJob",
         "Plugin",
         "PretextTask",
         "Reporter",
         "carry_out",
         "longest_first",
+        "receive_results",
     ),
     "sslkit.metrics": ("quadratic_weighted_kappa",),
     "sslkit.printable": ("abbreviate", "listed", "printable", "shown"),
@@ -157,6 +163,7 @@ __all__ = [
     "JobQueue",
     "Location",
     "MapDecoder",
+    "MovableJob",
     "OnWorkers",
     "PlanObserver",
     "PlannedJobs",
@@ -226,6 +233,7 @@ __all__ = [
     "quadratic_weighted_kappa",
     "read_file",
     "read_table",
+    "receive_results",
     "representation",
     "rising_momentum",
     "row_word",
@@ -235,6 +243,7 @@ __all__ = [
     "srgb_of",
     "stops_held",
     "token_backbone",
+    "versions",
     "weighted_mean",
     "why_no_feature_map",
     "write_report",

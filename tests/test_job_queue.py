@@ -119,3 +119,24 @@ def test_all_jobs_end_once_each_behind_those_that_it_needs(data: st.DataObject) 
         else:
             assert told.of(waiting.id).count("started") == 1
             assert told.of(waiting.id)[-1] == ("failed" if waiting.id in lost else "finished")
+
+
+def test_a_job_that_begins_anew_for_no_fault_of_its_own_has_not_been_tried() -> None:
+    told = Told()
+    jobs = [job("long", cost=9), short := job("short"), late := job("late")]
+    queue = JobQueue(jobs, told)
+    for one in (short, late):
+        queue.started(one)
+    queue.begins_anew(late, "its node died")
+    assert names(queue) == ["late", "long"]
+    assert not queue.tried(late)
+    queue.died(short, "its process was killed")
+    assert names(queue) == ["short", "late", "long"]
+    queue.started(late)
+    queue.begins_anew(late, "its node died")
+    queue.started(late)
+    queue.died(late, "its process was killed")  # the first time
+    assert told.of("late") == ["started", "progressed", "progressed", "progressed"]
+    queue.started(late)
+    queue.finished(late)
+    assert told.of("late")[-1] == "finished"

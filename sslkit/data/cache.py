@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,18 @@ class ImageCache:
     def root(self) -> Path:
         """The folder of all caches on the machine that asks, which may be another than the one that decoded."""
         return self.folder.parents[2] if self.url is None or self.folder.is_dir() else local_root(self.url)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders below the root that it is made of and that nobody fetches, each sealed."""
+        if self.url is not None:
+            return ()
+        distinct = (self.shards.keys[place] for place in self.shards.distinct())
+        return (self.folder, *(shard_folder(self.root, key) for key in distinct))
+
+    def moved(self, root: Path) -> ImageCache:
+        """Return the same cache in another folder of caches."""
+        return self if self.url is not None else replace(self, folder=root / self.folder.relative_to(self.root))
 
     def open(self) -> ShardedImages:
         """Return all images as one array, uint8 (M, H, W, 3), read from disk as it is used."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.torch import save
 
-from sslkit.checksums import flaws, read_sums, require, seal
+from sslkit.checksums import SUMS, flaws, read_sums, require, seal
 from sslkit.data.augmentation import NUM_SYMMETRIES
 from sslkit.errors import StorageError
+from sslkit.experiment.features import FEATURES
 from sslkit.experiment.finetuning import TrainedCell, train_cell
 from sslkit.experiment.recipe import Configured, Recipe, digest
+from sslkit.experiment.recipe_job import RecipeJob
 from sslkit.experiment.scoring import score, write_predictions
 from sslkit.files import flush_folder, make_scratch, write_atomically, write_json, write_json_lines
 from sslkit.interfaces import Reporter
@@ -30,7 +32,7 @@ FROZEN_ARMS = frozenset({"frozen", "knn"})
 
 
 @dataclass(frozen=True)
-class CellJob:
+class CellJob(RecipeJob):
     """One point of the evaluation.
 
     Attributes:
@@ -102,6 +104,27 @@ class CellJob:
     def folder(self) -> Path:
         """Where its files are."""
         return self.recipe.directory.cell(self.cell_id)
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """Files that it reads: weights, and features where the encoder is frozen."""
+        if self.weights is None:
+            return ()
+        features = FEATURES if self.arm in FROZEN_ARMS else ()
+        return tuple(self.weights[0] / name for name in ("backbone.safetensors", *features, SUMS))
+
+    def moved(self, run: Path, cache: Path) -> CellJob:
+        """Return the same cell for another run directory and folder of caches."""
+        weights = self.weights and (run / self.weights[0].relative_to(self.run), self.weights[1])
+        moved = replace(self, recipe=self.recipe.moved(run, cache), weights=weights)
+        vars(moved)["cell_id"] = self.cell_id  # files among the options are not read again
+        return moved
+
+    def adopt(self, results: Path) -> None:
+        """Put the results of the moved cell in their place; those of one that was stopped are nothing."""
+        self.recipe.directory.require()
+        if (results / SUMS).exists():
+            self._move_into_place(results)
 
     @property
     def done(self) -> bool:

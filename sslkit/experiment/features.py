@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sslkit.checksums import flaws, require, seal, successor
+from sslkit.checksums import SUMS, flaws, require, seal, successor
 from sslkit.engine.networks import batches_of, build_encoder, encode_rows
 from sslkit.engine.weights import load_weights
 from sslkit.errors import RunError
 from sslkit.experiment.recipe import Recipe, digest
+from sslkit.experiment.recipe_job import RecipeJob
 from sslkit.files import write_atomically, write_json
 from sslkit.interfaces import Reporter
+from sslkit.interfaces.movable_job import add_to_folder
 
-_FILES = ("features.npy", "features.json")
+FEATURES = ("features.npy", "features.json")
+"""The files of a pretraining's features."""
 
 
 @dataclass(frozen=True)
-class FeaturesJob:
+class FeaturesJob(RecipeJob):
     """Runs every labelled image through the encoder of one pretraining.
 
     Attributes:
@@ -66,9 +69,23 @@ class FeaturesJob:
         return float(len(self.rows))
 
     @property
+    def reads(self) -> tuple[Path, ...]:
+        """Files that it reads: the weights."""
+        return self.folder / "backbone.safetensors", self.folder / SUMS
+
+    def moved(self, run: Path, cache: Path) -> FeaturesJob:
+        """Return the same job for another run directory and folder of caches."""
+        return replace(self, recipe=self.recipe.moved(run, cache), folder=run / self.folder.relative_to(self.run))
+
+    def adopt(self, results: Path) -> None:
+        """Put the features in their place, beside the weights."""
+        self.recipe.directory.require()
+        add_to_folder(self.folder, results)
+
+    @property
     def done(self) -> bool:
         """Whether the features stand as they were written, and are those of this very job."""
-        if flaws(self.folder, _FILES):
+        if flaws(self.folder, FEATURES):
             return False
         try:
             return bool(_read_index(self.folder)["job"] == self.identity)
@@ -92,7 +109,7 @@ class FeaturesJob:
         write_atomically(successor(self.folder / "features.npy"), lambda file: np.save(file, features))
         index = {"job": self.identity, "rows": self.rows.tolist()}
         write_json(successor(self.folder / "features.json"), index)
-        seal(self.folder, _FILES)
+        seal(self.folder, FEATURES)
 
 
 def read_features(folder: Path, rows: npt.NDArray[np.int64]) -> torch.Tensor:
@@ -101,7 +118,7 @@ def read_features(folder: Path, rows: npt.NDArray[np.int64]) -> torch.Tensor:
     Raises:
         RunError: if they are damaged, or were not written by a FeaturesJob.
     """
-    require(folder, *_FILES)
+    require(folder, *FEATURES)
     path = folder / "features.npy"
     try:
         known = np.array(_read_index(folder)["rows"], dtype=np.int64)

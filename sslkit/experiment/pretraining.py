@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean
@@ -33,10 +33,12 @@ from sslkit.experiment.data_parallel import supervise
 from sslkit.experiment.epoch_log import metrics_of
 from sslkit.experiment.memory import peak_memory
 from sslkit.experiment.recipe import Configured, Recipe, digest
+from sslkit.experiment.recipe_job import RecipeJob
 from sslkit.experiment.representation_probe import MAX_PROBE_IMAGES, evenly_drawn, probe_representation
 from sslkit.experiment.view_stream import ViewStream
 from sslkit.files import make_folder, write_json_lines
 from sslkit.interfaces import PretextTask, Reporter
+from sslkit.interfaces.movable_job import add_to_folder
 from sslkit.types import StepOutput, Views
 
 _FILES = ("backbone.safetensors", "config.json", "metrics.jsonl")
@@ -44,7 +46,7 @@ _FILES = ("backbone.safetensors", "config.json", "metrics.jsonl")
 
 
 @dataclass(frozen=True)
-class PretrainingJob:
+class PretrainingJob(RecipeJob):
     """A pretext task's pretraining for one fold, or on all images.
 
     Attributes:
@@ -113,6 +115,27 @@ class PretrainingJob:
     def processes(self) -> int:
         """How many processes carry it out together."""
         return self.recipe.processes
+
+    @property
+    def checkpoint(self) -> Path:
+        """What it has come to, if it was stopped."""
+        return self.folder / "last.ckpt"
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """Files that it reads: its checkpoint, where there is one."""
+        return (self.checkpoint,) if self.checkpoint.is_file() else ()
+
+    def moved(self, run: Path, cache: Path) -> PretrainingJob:
+        """Return the same pretraining for another run directory and folder of caches."""
+        moved = replace(self, recipe=self.recipe.moved(run, cache))
+        vars(moved)["identity"] = self.identity  # files among the options are not read again
+        return moved
+
+    def adopt(self, results: Path) -> None:
+        """Put the weights in their place, or the checkpoint of a pretraining that was stopped."""
+        self.recipe.directory.require()
+        add_to_folder(self.folder, results)
 
     @property
     def done(self) -> bool:
@@ -301,7 +324,7 @@ class _Pretraining:
             },
             "best": self.best_weights,
         }
-        write_checkpoint(self.job.folder / "last.ckpt", state)
+        write_checkpoint(self.job.checkpoint, state)
         self.saved_at = time.monotonic()
 
     def _resume(self) -> int:
@@ -315,7 +338,7 @@ class _Pretraining:
             )
         if state is None:
             return 0
-        load_state(self.task, state["task"], source=str(self.job.folder / "last.ckpt"))
+        load_state(self.task, state["task"], source=str(self.job.checkpoint))
         if state["optimizer"] is not None:
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
@@ -327,7 +350,7 @@ class _Pretraining:
         return update
 
     def _usable_checkpoint(self) -> dict[str, Any] | None:
-        path = self.job.folder / "last.ckpt"
+        path = self.job.checkpoint
         if not path.is_file():
             return None
         state = read_checkpoint(path, self.recipe.compute.device)

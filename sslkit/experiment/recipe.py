@@ -203,6 +203,10 @@ class Recipe:
         less.__dict__["names"] = self.names
         return less
 
+    def moved(self, run: Path, cache: Path) -> Recipe:
+        """Return the same recipe for another run directory and folder of caches."""
+        return replace(self, directory=RunDirectory(run), cache=self.cache.moved(cache))
+
     def common_identity(self) -> dict[str, Any]:
         """Return what every job's result depends on."""
         return {

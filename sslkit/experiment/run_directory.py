@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,16 +39,41 @@ PINNED = ("compute.device", "compute.precision", "compute.compile")
 
 
 @dataclass(frozen=True)
+class Lock:
+    """By what a run knows its own lock from any that another has put in its place.
+
+    Attributes:
+        machine: where the lock was taken.
+        file: device and inode of its file, which no other has there while it is held.
+        holder: what the file beside it says of its holder, and what no other says. Other machines go by this: each of
+            them numbers the devices of a network file system for itself, and some file systems number files anew.
+    """
+
+    machine: str
+    file: tuple[int, int] | None
+    holder: str
+
+    def holds(self, root: Path) -> bool:
+        """Return whether it is still this lock that a directory has."""
+        if self.machine == this_machine():
+            return identity(root / LOCK_FILES[0]) == self.file
+        try:
+            return (root / LOCK_FILES[1]).read_text(encoding="utf-8") == self.holder
+        except (OSError, UnicodeDecodeError):
+            return False
+
+
+@dataclass(frozen=True)
 class RunDirectory:
     """The folder of a run, and the names of its files.
 
     Attributes:
         root: the folder.
-        lock: device and inode of the file that keeps others out, while it does; see [sslkit.experiment.run_lock][].
+        lock: what keeps others out, while it does; see [sslkit.experiment.run_lock][].
     """
 
     root: Path
-    lock: tuple[int, int] | None = None
+    lock: Lock | None = None
 
     @property
     def config(self) -> Path:
@@ -90,7 +116,7 @@ class RunDirectory:
         Raises:
             StorageError: if it is not there, or not that which was locked.
         """
-        there = self.root.is_dir() if self.lock is None else identity(self.root / LOCK_FILES[0]) == self.lock
+        there = self.root.is_dir() if self.lock is None else self.lock.holds(self.root)
         if not there:
             raise StorageError(
                 f"the run directory {self.root} was taken away or replaced while the run was under way; "
@@ -121,6 +147,15 @@ def identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def this_machine() -> str:
+    """Return a name of this machine since it was started: two may be called the same, containers above all."""
+    try:
+        started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):  # not on Linux
+        started = ""
+    return f"{platform.node()} {started}".rstrip()
 
 
 def locate(output: Path) -> RunDirectory:

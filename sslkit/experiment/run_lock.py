@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, SoftFileLock, Timeout
 
 from sslkit.errors import RunDirectoryError
-from sslkit.experiment.run_directory import LOCK_FILES, RunDirectory, identity
+from sslkit.experiment.run_directory import LOCK_FILES, Lock, RunDirectory, identity, this_machine
 from sslkit.files import make_folder, write_text
 
 
@@ -40,12 +41,12 @@ def locked(directory: RunDirectory) -> Iterator[RunDirectory]:
         lock.acquire(timeout=0)
     except Timeout:
         raise RunDirectoryError(_refusal(root, holder_path, soft=isinstance(lock, SoftFileLock))) from None
-    ours = identity(lock_path)
+    ours = Lock(this_machine(), identity(lock_path), _who())
     try:
-        write_text(holder_path, _who())
+        write_text(holder_path, ours.holder)
         yield replace(directory, lock=ours)
     finally:
-        if not directory.config.exists() and identity(lock_path) == ours:
+        if not directory.config.exists() and ours.holds(root):
             for path in (holder_path, lock_path):
                 path.unlink(missing_ok=True)
             for folder in made:
@@ -55,11 +56,12 @@ def locked(directory: RunDirectory) -> Iterator[RunDirectory]:
 
 
 def _refusal(root: Path, holder: Path, *, soft: bool) -> str:
-    who = holder.read_text(encoding="utf-8").strip() if holder.exists() else "another process"
+    who = holder.read_text(encoding="utf-8").partition("\n")[0] if holder.exists() else "another process"
     advice = f"; if that runs no more, delete {root / LOCK_FILES[0]}" if soft else ""
     return f"{root} is in use by {who}; wait until it has ended, or give another --output{advice}"
 
 
 def _who() -> str:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return f"process {os.getpid()} on {platform.node()} since {now}\n"
+    # No other call says the same, not even one in the same second of a process of the same number.
+    return f"process {os.getpid()} on {platform.node()} since {now}\n{secrets.token_hex(16)}\n"

@@ -140,12 +140,16 @@ def _run_jobs(study: Study, prepared: Prepared, compute: Compute, done: Sequence
     jobs = prepared.jobs.missing()
     for job, flaw in prepared.jobs.flaws():
         relay.warn(f"{describe_job(job)}: {flaw}; it is done anew")
-    workers = num_workers(study.config.compute.workers, compute)
+    executor = study.executor.make()
+    asked = study.config.compute.workers
+    if asked == "auto" and jobs:
+        with blame(executor.provenance, "default_workers()", contract=(OSError,)):
+            asked = executor.default_workers(compute.device) or asked
+    workers = num_workers(asked, compute)
     relay.planned(PlannedJobs(jobs, done, workers, study.make_head().primary_metric, job_seconds(study, compute, jobs)))
     relay.observer.stage("jobs", len(jobs))
     launched = crew()
     left = jobs if launched is None else launched.carry_out(jobs, compute, relay)
-    executor = study.executor.make()
     with blame(executor.provenance, "run()", contract=(OSError,)):
         executor.run(left, workers, relay)
     relay.give_up(jobs, f"{executor.provenance.described} left it undone and did not say why")

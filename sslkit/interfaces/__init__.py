@@ -6,6 +6,7 @@ from sslkit.interfaces.dataset import Dataset
 from sslkit.interfaces.downstream_head import DownstreamHead
 from sslkit.interfaces.executor import NOT_RUN, Executor, Job, JobObserver, Reporter, longest_first
 from sslkit.interfaces.job_queue import JobQueue
+from sslkit.interfaces.movable_job import MovableJob, receive_results
 from sslkit.interfaces.plugin import API_VERSION, Plugin
 from sslkit.interfaces.pretext_task import FAMILIES, PretextTask
 
@@ -20,9 +21,11 @@ __all__ = [
     "Job",
     "JobObserver",
     "JobQueue",
+    "MovableJob",
     "Plugin",
     "PretextTask",
     "Reporter",
     "carry_out",
     "longest_first",
+    "receive_results",
 ]

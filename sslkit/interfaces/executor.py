@@ -66,6 +66,16 @@ class JobObserver(Protocol):
 class Executor(Plugin[ConfigT], ABC):
     """Runs jobs so that none takes another with it; the results are the same whichever executor runs them."""
 
+    def default_workers(self, device: str) -> int | None:
+        """Return how many jobs to run at a time where ``compute.workers`` is ``"auto"``; None: as this machine can.
+
+        An executor that runs jobs elsewhere counts what there is: this is asked once, right before ``run``.
+
+        Args:
+            device: what the jobs compute on: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        """
+        return None
+
     @abstractmethod
     def run(self, jobs: Sequence[Job], workers: int, observer: JobObserver) -> None:
         """Run every job once those it waits for are done, on at most ``workers`` cores or GPUs at a time.

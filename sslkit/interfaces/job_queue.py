@@ -41,6 +41,7 @@ class JobQueue:
         self._waiting = {job.id: job for job in longest_first(jobs)}
         self._unfinished = set(self._waiting)
         self._running: dict[str, Job] = {}
+        self._begun: set[str] = set()
         self._deaths: dict[str, int] = {}
         self._lost: dict[str, tuple[str, ...]] = {}  # what failed or cannot run, each with the failed jobs behind it
 
@@ -53,7 +54,9 @@ class JobQueue:
         return len(self._waiting)
 
     def ready(self) -> list[Job]:
-        """Return the jobs that may begin, those to be tried again first, then by the work that waits for them.
+        """Return the jobs that may begin, those to be tried again first, then those to begin anew, then the others.
+
+        Among the others come first those that most work waits for.
 
         Raises:
             ValueError: if no job may begin and none runs, though some wait: for one another.
@@ -61,7 +64,7 @@ class JobQueue:
         ready = [job for job in self._waiting.values() if self._unfinished.isdisjoint(job.after)]
         if self._waiting and not ready and not self._running:
             raise ValueError(f"the jobs {', '.join(self._waiting)} wait for one another")
-        return sorted(ready, key=lambda job: not self.tried(job))
+        return sorted(ready, key=lambda job: (not self.tried(job), job.id not in self._begun))
 
     def tried(self, job: Job) -> bool:
         """Return whether the process of a job has died before."""
@@ -70,7 +73,8 @@ class JobQueue:
     def started(self, job: Job) -> None:
         """A job that was ready has begun."""
         self._running[job.id] = self._waiting.pop(job.id)
-        if not self.tried(job):
+        if job.id not in self._begun:
+            self._begun.add(job.id)
             self._observer.started(job)
 
     def finished(self, job: Job) -> None:
@@ -101,6 +105,16 @@ class JobQueue:
             return
         self._waiting[job.id] = self._running.pop(job.id)
         self._observer.progressed(job, {"warning": f"{how}; it is tried once more"})
+
+    def begins_anew(self, job: Job, why: str) -> None:
+        """A job that runs is to begin anew, through no fault of its own: that counts as no try.
+
+        Args:
+            job: the job.
+            why: what the observer is warned of: ``"its node died; it begins anew on another"``.
+        """
+        self._waiting[job.id] = self._running.pop(job.id)
+        self._observer.progressed(job, {"warning": why})
 
     def _give_up(self) -> None:
         """Report every job that needs a failed one, or needs one that does."""

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from studies import tiny_config
 
 import sslkit
 from sslkit.errors import RunDirectoryError, StorageError
-from sslkit.experiment.run_directory import RunDirectory
+from sslkit.experiment import run_directory
+from sslkit.experiment.run_directory import RunDirectory, this_machine
 from sslkit.experiment.run_lock import locked
 
 HOLD = """
@@ -92,6 +94,49 @@ def test_a_directory_that_is_taken_away_or_replaced_is_noticed(tmp_path: Path, a
             (directory.root / ".lock").touch()
         with pytest.raises(StorageError, match=r"run was taken away or replaced while the run was under way"):
             ours.require()
+
+
+class TestFromAnotherMachine:
+    """Which numbers the devices of a network file system in its own way."""
+
+    @pytest.fixture
+    def _elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(run_directory, "this_machine", lambda: "node-2")
+        monkeypatch.setattr(run_directory, "identity", lambda path: (77, 7))
+
+    @pytest.mark.usefixtures("_elsewhere")
+    @pytest.mark.parametrize("again", [False, True])
+    def test_the_directory_is_known_by_its_holder(self, tmp_path: Path, again: bool) -> None:
+        directory = RunDirectory(tmp_path / "run")
+        with locked(directory) as ours:
+            assert ours.lock is not None
+            there = replace(ours, lock=replace(ours.lock, machine="node-1"))
+            there.require()
+            directory.config.touch()
+            shutil.rmtree(directory.root)
+            if again:
+                with locked(directory) as others:
+                    others.require()
+                    with pytest.raises(StorageError, match=r"was taken away or replaced while"):
+                        there.require()
+            with pytest.raises(StorageError, match=r"was taken away or replaced while"):
+                there.require()
+
+    def test_a_copy_is_another_directory_on_the_machine_itself(self, tmp_path: Path) -> None:
+        directory = RunDirectory(tmp_path / "run")
+        with locked(directory) as ours:
+            directory.config.touch()
+            directory.root.rename(tmp_path / "away")
+            shutil.copytree(tmp_path / "away", directory.root)
+            with pytest.raises(StorageError, match=r"was taken away or replaced while"):
+                ours.require()
+
+    def test_machines_of_one_name_are_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        one = this_machine()
+        monkeypatch.setattr(Path, "read_text", lambda path, encoding: "another boot")
+        assert this_machine() != one
+        monkeypatch.setattr("platform.node", lambda: "elsewhere")
+        assert this_machine() == "elsewhere another boot"
 
 
 def test_a_run_whose_directory_another_has_by_now_leaves_it_alone(tmp_path: Path) -> None:
