@@ -217,7 +217,9 @@ class ComputeConfig(PluginConfig):
     checkpoint_seconds: float = Field(
         30.0, ge=0, allow_inf_nan=False, description="Between checkpoints of a pretraining; what a crash costs at most."
     )
-    executor: str = Field("local", description="The executor plugin that carries out the jobs.")
+    executor: str = Field(
+        "local", description="The executor plugin that carries out the jobs; its options are the table [executor]."
+    )
     compile: bool = Field(
         False,
         description="Put pretraining through torch.compile; 'sslkit bench --compile' tells whether it pays.",
@@ -254,6 +256,7 @@ class RunConfig(PluginConfig):
     finetuning: FinetuningConfig = FinetuningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     compute: ComputeConfig = ComputeConfig()
+    executor: dict[str, JsonValue] = Field({}, description="The options of the executor that compute.executor names.")
     report: ReportConfig = ReportConfig()
     card: CardConfig = CardConfig()
     _root: Path = PrivateAttr(default_factory=Path.cwd)

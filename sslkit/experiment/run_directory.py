@@ -22,7 +22,7 @@ CELL_ID = re.compile(r"[0-9a-f]{16}")
 """What a cell is called: the only names of folders that are taken from a table."""
 
 EXTENSIBLE = (
-    *("name", "observers", "card", "report", "compute", "images.cache", "images.on_unreadable"),
+    *("name", "observers", "card", "report", "compute", "executor", "images.cache", "images.on_unreadable"),
     *("evaluation.largest_group", "evaluation.label_fractions", "evaluation.arms", "evaluation.repetitions"),
 )
 """Keys that may differ from those of a run that is gone on with: they add cells, or change no result."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from sslkit.blame import blame
 from sslkit.config import RunConfig
-from sslkit.config.schema import parts_of
+from sslkit.config.schema import ComputeConfig, parts_of
 from sslkit.registry import Kind, PluginInfo, Registry
 
 _TABLES: dict[str, Kind] = {"dataset": "dataset", "backbone": "backbone", "pretext": "pretext-task", "head": "head"}
@@ -33,8 +33,20 @@ def json_schema(registry: Registry) -> dict[str, Any]:
         if key == "pretext":
             several = {"items": {"type": "object", **table}, "minItems": 1}
             schema["properties"][key] = {"type": ["object", "array"], **table, **several}
-    definitions["ComputeConfig"]["properties"]["executor"]["enum"] = registry.names("executor")
+    executors = [registry.find("executor", name) for name in registry.names("executor")]
+    definitions["ComputeConfig"]["properties"]["executor"]["enum"] = [executor.name for executor in executors]
+    schema["allOf"] = [_options_of_executor(definitions, executor) for executor in executors]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_without_null(schema)}
+
+
+def _options_of_executor(definitions: dict[str, Any], plugin: PluginInfo) -> dict[str, Any]:
+    """Return what the table ``[executor]`` must be where ``compute.executor``, which has a default, names a plugin."""
+    key = _define(definitions, plugin, named=False)
+    compute: dict[str, Any] = {"properties": {"executor": {"const": plugin.name}}}
+    named: dict[str, Any] = {"properties": {"compute": compute}}
+    if plugin.name != ComputeConfig().executor:
+        compute["required"], named["required"] = ["executor"], ["compute"]
+    return {"if": named, "then": {"properties": {"executor": {"$ref": f"#/$defs/{key}"}}}}
 
 
 def _table(plugins: list[PluginInfo], keys: list[str]) -> dict[str, Any]:
@@ -58,8 +70,14 @@ def _table(plugins: list[PluginInfo], keys: list[str]) -> dict[str, Any]:
     }
 
 
-def _define(definitions: dict[str, Any], plugin: PluginInfo) -> str:
-    """Add the options of a plugin to the definitions; return the key that they stand under."""
+def _define(definitions: dict[str, Any], plugin: PluginInfo, *, named: bool = True) -> str:
+    """Add the options of a plugin to the definitions; return the key that they stand under.
+
+    Args:
+        definitions: where to.
+        plugin: the plugin.
+        named: whether the table names the plugin beside its options.
+    """
     key = _key(plugin)
     with blame(plugin.provenance, "the schema of its options"):
         own = plugin.cls.Config.model_json_schema(ref_template=f"#/$defs/{key}:{{model}}")
@@ -67,8 +85,10 @@ def _define(definitions: dict[str, Any], plugin: PluginInfo) -> str:
     definitions.update({f"{key}:{model}": value for model, value in nested.items()})
     if "$ref" in own:  # options that hold options of their own kind
         own = dict(nested[own["$ref"].rpartition(":")[2]])
-    own["properties"] = {"name": True, **own.get("properties", {})}  # which the table has checked
-    own["required"] = ["name", *own.get("required", [])]
+    own.setdefault("properties", {})
+    if named:
+        own["properties"] = {"name": True, **own["properties"]}  # which the table has checked
+        own["required"] = ["name", *own.get("required", [])]
     own["description"] = plugin.summary
     definitions[key] = own
     return key

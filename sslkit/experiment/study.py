@@ -125,6 +125,9 @@ class Study:
         for key in ("dataset", "backbone", "head"):
             tables[key] = getattr(self, key).resolved()
         tables["pretext"] = [task.resolved() for task in self.tasks]
+        tables["executor"] = {key: value for key, value in self.executor.resolved().items() if key != "name"}
+        if not tables["executor"]:
+            del tables["executor"]
         return tables
 
     def modules(self) -> list[str]:
@@ -163,7 +166,7 @@ def resolve(config: RunConfig, registry: Registry) -> Study:
         find("backbone", config.backbone, "backbone"),
         tuple(find("pretext-task", table, "pretext") for table in config.pretext),
         find("head", config.head, "head"),
-        find("executor", PluginTable(name=config.compute.executor), "compute.executor"),
+        find("executor", _executor_table(config), "executor"),
     )
     study.check_claims()
     for name in config.observers:
@@ -171,6 +174,12 @@ def resolve(config: RunConfig, registry: Registry) -> Study:
     _check_sizes(study)
     _check_published_weights(study)
     return study
+
+
+def _executor_table(config: RunConfig) -> PluginTable:
+    if "name" in config.executor:
+        raise ConfigError("executor.name: this table holds options alone; compute.executor names the executor")
+    return PluginTable(name=config.compute.executor, **config.executor)
 
 
 def configure(registry: Registry, root: Path, kind: Kind, table: PluginTable, key: str) -> Configured:

@@ -165,3 +165,11 @@ def test_a_missing_table_is_refused(validator: jsonschema.Draft202012Validator, 
     del lacking[key]
     with pytest.raises(jsonschema.ValidationError, match=f"'{key}' is a required property"):
         validator.validate(lacking)
+
+
+def test_the_options_of_an_executor_are_a_table_of_their_own(validator: jsonschema.Draft202012Validator) -> None:
+    (error,) = validator.iter_errors(tables(executor={"partition": "gpu"}))
+    assert error.json_path == "$.executor"
+    (error,) = validator.iter_errors(tables(compute={}, executor={"partition": "gpu"}))  # the default is as strict
+    assert error.message.startswith("Additional properties are not allowed ('partition' was unexpected)")
+    assert validator.is_valid(tables(executor={}))

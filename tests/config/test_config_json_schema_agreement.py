@@ -78,7 +78,7 @@ def loads(tables: Study) -> bool:
     """Return whether a configuration and the options of its plugins are accepted, without their data."""
     try:
         config = parse_config(copy.deepcopy(tables), root=Path("/"))
-        REGISTRY.find("executor", config.compute.executor)
+        REGISTRY.configure("executor", config.compute.executor, config.executor, root=config.root, key="executor")
         for key, kind in KINDS.items():
             chosen = getattr(config, key)
             for table in chosen if key == "pretext" else [chosen]:

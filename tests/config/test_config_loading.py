@@ -257,8 +257,8 @@ def test_paths_in_place_of_texts() -> None:
 # Mistakes
 
 KEYS = (
-    "backbone, card, compute, dataset, evaluation, finetuning, head, images, name, observers, pretext, pretraining, "
-    "report, seed"
+    "backbone, card, compute, dataset, evaluation, executor, finetuning, head, images, name, observers, pretext, "
+    "pretraining, report, seed"
 )
 
 

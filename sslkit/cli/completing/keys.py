@@ -79,3 +79,6 @@ def _plugins_keys(context: click.Context) -> Iterator[str]:
         named = tables.get(table)
         if isinstance(named, dict):
             yield from (f"{table}.{option}" for option in options_of(str(named.get("name"))))
+    compute = tables.get("compute")
+    if isinstance(compute, dict):
+        yield from (f"executor.{option}" for option in options_of(str(compute.get("executor"))))
