@@ -18,6 +18,12 @@ from sslkit import Reporter
 from sslkit.errors import TrainingDivergedError
 
 
+class OneProcess:
+    """A job that computes in one process."""
+
+    processes = 1
+
+
 @dataclass(frozen=True)
 class Note:
     """Writes that it began, waits, and writes that it ended."""
@@ -27,6 +33,7 @@ class Note:
     after: tuple[str, ...] = ()
     cost: float = 1.0
     seconds: float = 0.0
+    processes: int = 1
 
     def execute(self, report: Reporter) -> None:
         for word in ("begins", "ends"):
@@ -36,7 +43,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Fail:
+class Fail(OneProcess):
     """Ends in one of the ways in which a job can fail."""
 
     id: str
@@ -60,7 +67,7 @@ class Fail:
 
 
 @dataclass(frozen=True)
-class DieOnce:
+class DieOnce(OneProcess):
     """Is killed at its first try, and takes a while at its second."""
 
     id: str
@@ -81,7 +88,7 @@ class DieOnce:
 
 
 @dataclass(frozen=True)
-class Tell:
+class Tell(OneProcess):
     """Reports its progress and what its process is like."""
 
     rows: npt.NDArray[np.int64]
@@ -98,7 +105,7 @@ class Tell:
 
 
 @dataclass(frozen=True)
-class Steps:
+class Steps(OneProcess):
     """Tells of each of a few steps, and writes that it began and ended."""
 
     id: str
@@ -118,7 +125,7 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Wait:
+class Wait(OneProcess):
     """Waits until it is ended."""
 
     id: str
@@ -132,7 +139,7 @@ class Wait:
 
 
 @dataclass(frozen=True)
-class TakeThreads:
+class TakeThreads(OneProcess):
     """Sets the threads of torch, as a careless plugin does, before its result stands."""
 
     id: str
@@ -147,7 +154,7 @@ class TakeThreads:
 
 
 @dataclass(frozen=True)
-class LoadLibraries:
+class LoadLibraries(OneProcess):
     """Loads libraries that bring pools of threads of their own."""
 
     id: str

@@ -6,7 +6,7 @@ does not depend on how many jobs run beside it; a job that takes more fails. The
 first to start. On a machine with several GPUs, the n-th job at a time computes on the n-th GPU.
 
 A job whose process dies, killed for want of memory say, is tried once more, beside one job fewer than before; a job
-that raises an error is not, since it would raise it again.
+that raises an error is not, since it would raise it again. A job of several processes takes as many cores.
 
 The last jobs share the cores: where fewer than two rounds are left and cores would be idle in the last of them, the
 waiting jobs begin beside those that run, as far as memory allows.
@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import wait
 from typing import Any
 
-from sslkit import NOT_RUN, Executor, Job, JobObserver, PluginConfig, hookimpl, longest_first, stops_held
+from sslkit import Executor, Job, JobObserver, JobQueue, PluginConfig, hookimpl, stops_held
 from sslkit_local import sharing, worker
 from sslkit_local.worker import Worker
 
@@ -51,44 +51,40 @@ class Local(Executor[PluginConfig]):
 
 
 class _Shift:
-    """Jobs on their way: those that wait, those that run, those whose process died, and those that are lost."""
+    """Jobs on their way: the queue of those that wait, and the processes of those that run."""
 
     def __init__(self, jobs: Sequence[Job], workers: int, observer: JobObserver) -> None:
         self.context = multiprocessing.get_context("forkserver")
         self.workers, self.observer = workers, observer
-        self.waiting = {job.id: job for job in longest_first(jobs)}
-        self.unfinished = set(self.waiting)
+        self.queue = JobQueue(jobs, observer)
         self.running: list[Worker] = []
-        self.died: list[Job] = []
-        self.lost: dict[str, tuple[str, ...]] = {}  # what failed or cannot run, each with the failed jobs behind it
 
     def work(self) -> None:
-        while self.waiting or self.running or self.died:
+        while self.queue:
             self._start_due()
-            if not self.running:
-                raise ValueError(f"the jobs {', '.join(self.waiting)} wait for one another")
             for ended in self._hear():
                 self.running.remove(ended)
                 self._settle(ended)
-            self._give_up()
 
     def _start_due(self) -> None:
-        fewer = max(1, self.workers - 1)
-        if self.died:
-            if len(self.running) < fewer:
-                self._start(self.died.pop(0), again=True)
-            return
-        ready = [job for job in self.waiting.values() if self.unfinished.isdisjoint(job.after)]
-        last = len(ready) == len(self.waiting) and _share_cores(self.running, ready, self.workers)
-        most = fewer if any(entry.again for entry in self.running) else self.workers
-        for job in ready if last else ready[: max(0, most - len(self.running))]:
-            self._start(self.waiting.pop(job.id))
-            self.observer.started(job)
+        ready = self.queue.ready()
+        careful = any(map(self.queue.tried, [*ready[:1], *(entry.job for entry in self.running)]))
+        most = max(1, self.workers - 1) if careful else self.workers
+        last = not careful and len(ready) == self.queue.waits and _share_cores(self.running, ready, self.workers)
+        for job in ready:
+            taken = sum(entry.job.processes for entry in self.running)
+            if not last and taken and taken + job.processes > most:
+                return  # a smaller one behind it could begin, and would keep it waiting for ever
+            self._start(job)
+            if self.queue.tried(job):
+                return
 
-    def _start(self, job: Job, *, again: bool = False) -> None:
+    def _start(self, job: Job) -> None:
         slot = min(set(range(len(self.running) + 1)) - {entry.slot for entry in self.running})
+        again = self.queue.tried(job)
         with stops_held():
             self.running.append(worker.start(self.context, job, slot, again=again))
+        self.queue.started(job)
 
     def _hear(self) -> Iterator[Worker]:
         """Pass on what running jobs report, once one of them does or all have long been silent; yield the ended."""
@@ -107,25 +103,12 @@ class _Shift:
                 self.observer.progressed(entry.job, {"warning": f"has told nothing for {_SILENCE / 60:.0f} minutes"})
 
     def _settle(self, ended: Worker) -> None:
-        job = ended.job
         if ended.done:
-            self.unfinished.remove(job.id)
-            self.observer.finished(job)
-        elif ended.failure is None and not ended.again:
-            self.died.append(job)
-            self.observer.progressed(job, {"warning": f"{ended.how_it_died()}; it is tried once more"})
+            self.queue.finished(ended.job)
+        elif ended.failure is not None:
+            self.queue.failed(ended.job, ended.failure)
         else:
-            self.lost[job.id] = (job.id,)
-            self.observer.failed(job, ended.failure or f"{ended.how_it_died()}, for the second time. {_ADVICE}")
-
-    def _give_up(self) -> None:
-        """Report every job that needs a failed one, or needs one that does."""
-        while hopeless := [job for job in self.waiting.values() if not self.lost.keys().isdisjoint(job.after)]:
-            for job in hopeless:
-                del self.waiting[job.id]
-                causes = (cause for name in job.after for cause in self.lost.get(name, ()))
-                self.lost[job.id] = tuple(dict.fromkeys(causes))
-                self.observer.failed(job, f"{NOT_RUN}{', '.join(self.lost[job.id])}, which failed")
+            self.queue.died(ended.job, ended.how_it_died(), _ADVICE)
 
 
 def _share_cores(running: Sequence[Worker], ready: Sequence[Job], workers: int) -> bool:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -13,8 +11,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
-from sslkit import Job, follow_parent
-from sslkit.errors import RunError, SslkitError
+from sslkit import Job, carry_out, follow_parent
 from sslkit_local import sharing
 
 _PATIENCE = 10.0
@@ -22,9 +19,6 @@ _PATIENCE = 10.0
 
 _GRACE = 5.0
 """Seconds that jobs may take to come to a safe point once the run is being stopped."""
-
-_THREADS = 1
-"""Threads that a job computes in."""
 
 
 @dataclass(eq=False)
@@ -92,7 +86,7 @@ class Worker:
 def start(context: Any, job: Job, slot: int, *, again: bool = False) -> Worker:
     """Begin a job in a process of its own."""
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job, theirs, slot), name=job.id, daemon=True)
+    process = context.Process(target=_work, args=(job, theirs, slot), name=job.id)  # a daemon could start none itself
     process.start()
     theirs.close()
     return Worker(job, process, ours, slot, time.monotonic(), again, left=job.cost)
@@ -111,9 +105,6 @@ def stop(workers: Sequence[Worker]) -> None:
 
 
 def _work(job: Job, pipe: Connection, slot: int) -> None:
-    import torch
-    from threadpoolctl import threadpool_info, threadpool_limits
-
     stopping = False
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -122,33 +113,14 @@ def _work(job: Job, pipe: Connection, slot: int) -> None:
 
     follow_parent()
     signal.signal(signal.SIGTERM, stop)
-    os.environ["SSLKIT_WORKER"] = str(slot)
-    # For libraries that the job loads; those that are loaded already are told below.
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(_THREADS)))
-    torch.set_num_threads(_THREADS)
 
     def report(values: Mapping[str, Any]) -> None:
-        _refuse_threads(torch.get_num_threads())
         pipe.send(("progress", values, sharing.peak_memory()))
         if stopping and "done" in values:
             raise SystemExit(128 + signal.SIGTERM)  # here the job is between two updates
 
     try:
-        with threadpool_limits(_THREADS):
-            job.execute(report)
-            _refuse_threads(*(library["num_threads"] for library in threadpool_info()))
-        pipe.send(("done", None))
-    except SslkitError as error:
-        pipe.send(("failed", str(error) or type(error).__name__))
-    except Exception:  # anything a plugin raises is this job's failure, told with its traceback
-        pipe.send(("failed", traceback.format_exc()))
+        reason = carry_out(job, report, slot=slot)
+        pipe.send(("done", None) if reason is None else ("failed", reason))
     finally:
         pipe.close()
-
-
-def _refuse_threads(*taken: int) -> None:
-    if max(taken, default=0) > _THREADS:
-        raise RunError(
-            f"a plugin computes in {max(taken)} threads where a job has {_THREADS}, which slows the other jobs and may "
-            "change results; take the call that sets them, such as torch.set_num_threads, out of the plugin"
-        )

@@ -52,6 +52,11 @@ class FeaturesJob:
         return f"features/{self.folder.parent.name}/{self.folder.name}"
 
     @property
+    def processes(self) -> int:
+        """It computes in one process."""
+        return 1
+
+    @property
     def cost(self) -> float:
         """Images through a forward pass."""
         return float(len(self.rows))

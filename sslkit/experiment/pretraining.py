@@ -101,6 +101,11 @@ class PretrainingJob:
         return 3.0 * self.recipe.pretraining.epochs * len(self.rows)
 
     @property
+    def processes(self) -> int:
+        """It computes in one process."""
+        return 1
+
+    @property
     def done(self) -> bool:
         """Whether its weights stand as they were written, and are the weights of this very job."""
         if self.flaws():

@@ -1,9 +1,11 @@
 """What a plugin author reads: one file a kind of plugin."""
 
 from sslkit.interfaces.backbone import Backbone
+from sslkit.interfaces.carrying_out import carry_out
 from sslkit.interfaces.dataset import Dataset
 from sslkit.interfaces.downstream_head import DownstreamHead
 from sslkit.interfaces.executor import NOT_RUN, Executor, Job, JobObserver, Reporter, longest_first
+from sslkit.interfaces.job_queue import JobQueue
 from sslkit.interfaces.plugin import API_VERSION, Plugin
 from sslkit.interfaces.pretext_task import FAMILIES, PretextTask
 
@@ -17,8 +19,10 @@ __all__ = [
     "Executor",
     "Job",
     "JobObserver",
+    "JobQueue",
     "Plugin",
     "PretextTask",
     "Reporter",
+    "carry_out",
     "longest_first",
 ]

@@ -39,6 +39,10 @@ class Job(Protocol):
     def cost(self) -> float:
         """How long it takes beside the run's other jobs, roughly and in any unit; it decides the order alone."""
 
+    @property
+    def processes(self) -> int:
+        """How many processes of one thread, or GPUs, it computes with at a time; nearly always 1."""
+
     def execute(self, report: Reporter) -> None:
         """Do the work and write its results atomically."""
 
@@ -64,7 +68,9 @@ class Executor(Plugin[ConfigT], ABC):
 
     @abstractmethod
     def run(self, jobs: Sequence[Job], workers: int, observer: JobObserver) -> None:
-        """Run every job once those it waits for are done, at most ``workers`` at a time.
+        """Run every job once those it waits for are done, on at most ``workers`` cores or GPUs at a time.
+
+        A job takes as many as it has ``processes``; one that has more than there are runs alone.
 
         Those that most work waits for should come first: see [longest_first][sslkit.longest_first]. The last jobs may
         be more than ``workers`` where they end sooner so.
@@ -72,6 +78,7 @@ class Executor(Plugin[ConfigT], ABC):
         A job whose process dies is tried once more; a job whose predecessor failed is reported as failed and not run,
         with a reason that begins with [NOT_RUN][sslkit.NOT_RUN].
         Failures are reported, not raised. Whatever the observer raises stops the jobs that run, at their next report.
+        [JobQueue][sslkit.JobQueue] keeps account of all this for an executor.
         """
 
 

@@ -26,6 +26,7 @@ class Note:
         after: ids of the jobs that come before it.
         cost: how long it takes beside others.
         seconds: how long it takes.
+        processes: how many it asks for.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Note:
     after: tuple[str, ...] = ()
     cost: float = 1.0
     seconds: float = 0.0
+    processes: int = 1
 
     def execute(self, report: Reporter) -> None:
         """Begin, do what there is to do, and end."""

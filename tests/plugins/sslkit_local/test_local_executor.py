@@ -120,6 +120,15 @@ def test_no_more_jobs_run_at_a_time_than_workers(tmp_path: Path) -> None:
     assert most_at_once(log) in (2, 3)  # a busy machine may be slow to start the third
 
 
+def test_a_job_of_several_processes_takes_as_many_places(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    wide = Note("wide", log, cost=9, seconds=0.2, processes=2)
+    wider = Note("wider", log, cost=8, seconds=0.2, processes=9)
+    run([*(Note(str(number), log, seconds=0.2) for number in range(2)), wide, wider], workers=2)
+    assert lines(log)[:4] == ["wide begins", "wide ends", "wider begins", "wider ends"]
+    assert most_at_once(log) == 2
+
+
 def test_progress_arrives_and_each_job_is_a_process_of_one_thread() -> None:
     # The jobs hold arrays, which have no truth value when they are compared.
     jobs = [Tell(np.arange(number + 2), str(number), seconds=0.3 / (number + 1)) for number in range(3)]
@@ -254,7 +263,7 @@ class TestLastJobs:
         monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
 
     def jobs(self, log: Path, number: int) -> list[Steps]:
-        return [Steps(str(number), log) for number in range(number)]
+        return [Steps(str(number), log, seconds=0.2) for number in range(number)]
 
     @pytest.mark.parametrize(("number", "most"), [(3, 3), (4, 2), (5, 3)])
     def test_the_last_three_of_equal_jobs_share_two_cores(self, tmp_path: Path, number: int, most: int) -> None:

@@ -1,0 +1,70 @@
+"""Carries out one job in the process that it is called in, as all executors do."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from sslkit.errors import RunError, SslkitError
+from sslkit.interfaces.executor import Job, Reporter
+
+_THREADS = 1
+"""Threads that a job computes in."""
+
+_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def carry_out(job: Job, report: Reporter, *, slot: int = 0) -> str | None:
+    """Execute a job in this process, which is to be one of its own, and tell how it went.
+
+    A job computes in one thread, so that its result depends neither on the executor nor on what runs beside it; one
+    that takes more fails. Where ``report`` raises SystemExit, the job ends between two updates, and so does this.
+
+    Args:
+        job: the job.
+        report: takes its progress.
+        slot: the lowest number that no job beside it has on this machine: on one with several GPUs, which is its own.
+
+    Returns:
+        None where its results stand; otherwise why it failed, for people: a sentence, or the traceback of a mistake.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from sslkit.testing.jobs import ordinary_jobs
+        >>> log = Path(tempfile.mkdtemp(), "log")
+        >>> bad, talker = (job for job in ordinary_jobs(log) if job.id in ("bad", "talker"))
+        >>> carry_out(bad, print).splitlines()[-1]
+        'LookupError: the stripes of this zebra are missing'
+    """
+    import torch
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    os.environ["SSLKIT_WORKER"] = str(slot)
+    # For libraries that the job loads; those that are loaded already are told below.
+    os.environ.update(dict.fromkeys(_LIBRARIES, str(_THREADS)))
+    torch.set_num_threads(_THREADS)
+
+    def report_from_one_thread(values: Mapping[str, Any]) -> None:
+        _refuse_threads(torch.get_num_threads())
+        report(values)
+
+    try:
+        with threadpool_limits(_THREADS):
+            job.execute(report_from_one_thread)
+            _refuse_threads(*(library["num_threads"] for library in threadpool_info()))
+    except SslkitError as error:
+        return str(error) or type(error).__name__
+    except Exception:  # anything a plugin raises is this job's failure, told with its traceback
+        return traceback.format_exc()
+    return None
+
+
+def _refuse_threads(*taken: int) -> None:
+    if max(taken, default=0) > _THREADS:
+        raise RunError(
+            f"a plugin computes in {max(taken)} threads where a job has {_THREADS}, which slows the other jobs and may "
+            "change results; take the call that sets them, such as torch.set_num_threads, out of the plugin"
+        )
