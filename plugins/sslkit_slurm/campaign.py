@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,19 +72,26 @@ class Entry:
             self.position += len(line)
             yield json.loads(line)
 
+    @property
+    def log(self) -> Path:
+        """What its process wrote on standard error."""
+        path: Path = self.handle.paths.stderr
+        return path
+
     def log_tail(self) -> str:
         """Return where its log is, and the end of it."""
-        path: Path = self.handle.paths.stderr
         try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_LINES:]
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LINES:]
         except OSError:
-            return f"Its log would be {path}, and is not there: is the folder on a disk that all nodes see?"
-        return "\n".join([f"The end of its log, {path}:", *(f"  {line}" for line in lines)])
+            return f"Its log would be {self.log}, and is not there: is the folder on a disk that all nodes see?"
+        if not lines:
+            return f"Its log, {self.log}, is empty."
+        return "\n".join([f"The end of its log, {self.log}:", *(f"  {line}" for line in lines)])
 
-    def remove_files(self) -> None:
-        """Remove what nobody needs of a job that went well."""
+    def remove_files(self, *, logs: bool) -> None:
+        """Remove what nobody needs of a job that is over: its logs as well where it did not fail."""
         paths = self.handle.paths
-        for path in (paths.submitted_pickle, paths.result_pickle, paths.stdout, paths.stderr, self.told):
+        for path in (paths.submitted_pickle, paths.result_pickle, self.told, *([paths.stdout, self.log] * logs)):
             path.unlink(missing_ok=True)
 
 
@@ -127,6 +134,8 @@ class Campaign:
         if handles:
             self.cluster.cancel(handles)
             self._wait_for([entry.id for entry in self.out.values()], patience)
+        for entry in self.out.values():
+            entry.remove_files(logs=True)
         self.ledger.unlink(missing_ok=True)
 
     def cancel_earlier(self, patience: float) -> None:
@@ -201,15 +210,21 @@ class Campaign:
             state, node = (said or {}).get(entry.id, ("", ""))
             over = entry.handle.paths.result_pickle.exists() or self.cluster.in_process
             for line in entry.lines():
-                self._begin(entry)
-                if "told" in line:
-                    self.observer.progressed(entry.job, line["told"])
+                self._hear(entry, line)
             if over:
                 self._settle(entry)
             elif queue.has_ended(state):
                 self._settle_dead(entry, state, node)
         self._share_out()
         return len(self.out) < len(entries)
+
+    def _hear(self, entry: Entry, line: Mapping[str, Any]) -> None:
+        if "told" in line:
+            self.observer.progressed(entry.job, line["told"])
+        elif entry.begun:
+            told = f"it was sent back to the queue, preempted or its time up, and runs again on {line['node']}"
+            self.observer.progressed(entry.job, {"warning": told})
+        self._begin(entry)
 
     def _begin(self, entry: Entry) -> None:
         if not entry.begun:
@@ -225,9 +240,10 @@ class Campaign:
             reason = str(error)
         if reason is None:
             self.queue.finished(entry.job)
-            entry.remove_files()
+            entry.remove_files(logs=True)
         else:
-            self.queue.failed(entry.job, f"{reason.rstrip()}\nIts log is {entry.handle.paths.stderr}")
+            self.queue.failed(entry.job, f"{reason.rstrip()}\nIts log is {entry.log}")
+            entry.remove_files(logs=False)
 
     def _settle_dead(self, entry: Entry, state: str, node: str) -> None:
         """Settle a job that has ended and left no result, once that cannot be on its way any more."""
@@ -237,18 +253,19 @@ class Campaign:
             return
         del self.out[entry.job.id]
         self._begin(entry)
+        entry.remove_files(logs=False)
         where = f" on {node}" if node else ""
         match state:
             case "CANCELLED":
                 reason = f"it was cancelled as job {entry.id}; the same command begins it again"
                 self.queue.failed(entry.job, reason)
             case "TIMEOUT" | "DEADLINE":
-                reason = f"job {entry.id} had not come to a safe point when its time was up; raise executor.time"
-                self.queue.failed(entry.job, f"{reason}. {entry.log_tail()}")
+                how = f"job {entry.id} had not come to a safe point when its time was up"
+                self.queue.died(entry.job, how, f"Raise executor.time or executor.signal_seconds. {entry.log_tail()}")
             case _:
                 if state == "PREEMPTED":
                     self.preempted[entry.job.id] += 1
-                how = f"its process{where}, job {entry.id}, ended before its result stood ({state})"
+                how = f"its process{where}, job {entry.id}, {self.cluster.how_it_ended(entry.id, state)}"
                 tries = 2 + self.preempted[entry.job.id]
                 self.queue.died(entry.job, how, f"{entry.log_tail()}\n{_ADVICE}", tries=tries)
 

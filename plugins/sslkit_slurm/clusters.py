@@ -79,6 +79,10 @@ class Cluster(ABC):
     def cancel(self, handles: Collection[Handle]) -> None:
         """Send SIGTERM to what runs and take away what waits."""
 
+    def how_it_ended(self, job: str, state: str) -> str:
+        """Return what is known of a process that ended without a word, as the end of a sentence."""
+        return "ended before its result stood"
+
     def let_run(self, array: str, at_a_time: int) -> None:  # noqa: B027 - where there are no arrays, nothing
         """Let so many tasks of an array run at a time."""
 
@@ -123,6 +127,10 @@ class Slurm(Cluster):
     def cancel(self, handles: Collection[Handle]) -> None:
         """Call scancel."""
         queue.cancel(handle.job_id for handle in handles)
+
+    def how_it_ended(self, job: str, state: str) -> str:
+        """Ask scontrol."""
+        return f"{queue.how_it_ended(job)}, and is {state}"
 
     def let_run(self, array: str, at_a_time: int) -> None:
         """Call scontrol."""

@@ -127,7 +127,8 @@ def parameters(config: SlurmConfig, processes: int, at_a_time: int) -> dict[str,
         "time": minutes(config.time),
         "cpus_per_task": config.cpus * processes,
         "array_parallelism": at_a_time,
-        "setup": list(config.setup) or None,
+        # Until Python has handlers of its own; ending a process that has just begun would look like its death.
+        "setup": [*config.setup, "trap '' USR2"],
         "use_srun": False,
         "additional_parameters": {
             **extra,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 from collections.abc import Iterable
 
@@ -60,6 +62,17 @@ def cancel(jobs: Iterable[str]) -> None:
     """Cancel jobs: those that run are sent SIGTERM, and SIGKILL when the cluster's KillWait is over."""
     if arrays := sorted({job.partition("_")[0] for job in jobs}):
         subprocess.run(["scancel", "--quiet", *arrays], capture_output=True, timeout=60, check=False)
+
+
+def how_it_ended(job: str) -> str:
+    """Return in words what Slurm knows of the end of a job's process."""
+    asked = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, timeout=60, check=False)
+    found = re.search(r"^ +.*\bExitCode=(\d+):(\d+)", asked.stdout, re.MULTILINE)
+    status, number = map(int, found.groups()) if found else (0, 0)
+    if number:
+        name = signal.Signals(number).name
+        return f"was killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
+    return f"ended with status {status} before its result stood"
 
 
 def let_run(array: str, at_a_time: int) -> None:

@@ -6,9 +6,10 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -75,7 +76,9 @@ class Task:
             except SystemExit:
                 teller.flush()
                 if caught.requeue is not None:
-                    caught.requeue(signal.SIGUSR2, None)
+                    # Slurm ends all processes of a job that is queued again, the one that asks for it among them.
+                    with suppress(subprocess.SubprocessError):
+                        caught.requeue(signal.SIGUSR2, None)
                 raise
 
     def checkpoint(self) -> Any:

@@ -90,6 +90,11 @@ class CellJob:
         return f"cells/{self.cell_id}"
 
     @property
+    def places(self) -> tuple[Path, ...]:
+        """What a machine that carries it out must see."""
+        return self.recipe.places
+
+    @property
     def processes(self) -> int:
         """It computes in one process."""
         return 1

@@ -52,6 +52,11 @@ class FeaturesJob:
         return f"features/{self.folder.parent.name}/{self.folder.name}"
 
     @property
+    def places(self) -> tuple[Path, ...]:
+        """What a machine that carries it out must see."""
+        return self.recipe.places
+
+    @property
     def processes(self) -> int:
         """It computes in one process."""
         return 1

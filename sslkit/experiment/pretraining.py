@@ -101,6 +101,11 @@ class PretrainingJob:
         return 3.0 * self.recipe.pretraining.epochs * len(self.rows)
 
     @property
+    def places(self) -> tuple[Path, ...]:
+        """What a machine that carries it out must see."""
+        return self.recipe.places
+
+    @property
     def processes(self) -> int:
         """It computes in one process."""
         return 1

@@ -153,6 +153,12 @@ class Recipe:
         """A digest of the images' ids and groups."""
         return digest([self.ids, self.groups])
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """What a machine that carries out a job must see: the run directory and the decoded images."""
+        far_away = getattr(self.cache, "url", None) is not None  # such a cache is fetched by each machine itself
+        return (self.directory.root,) if far_away else (self.directory.root, self.cache.folder)
+
     def common_identity(self) -> dict[str, Any]:
         """Return what every job's result depends on."""
         return {

@@ -43,11 +43,11 @@ class RunDirectory:
 
     Attributes:
         root: the folder.
-        lock: device and inode of the file that keeps others out, while it does; see [sslkit.experiment.run_lock][].
+        lock: inode of the file that keeps others out, while it does; see [sslkit.experiment.run_lock][].
     """
 
     root: Path
-    lock: tuple[int, int] | None = None
+    lock: int | None = None
 
     @property
     def config(self) -> Path:
@@ -114,13 +114,15 @@ class RunDirectory:
         return self.root / "cells" / cell_id
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of a file, which no other has while this one is open; None where it is not there."""
+def identity(path: Path) -> int | None:
+    """Return the inode of a file, which no other beside it has while this one is open; None where it is not there.
+
+    The number of the device is left out: every machine that mounts a network disk gives it one of its own.
+    """
     try:
-        status = path.stat()
+        return path.stat().st_ino
     except OSError:
         return None
-    return status.st_dev, status.st_ino
 
 
 def locate(output: Path) -> RunDirectory:

@@ -4,7 +4,7 @@ from sslkit.interfaces.backbone import Backbone
 from sslkit.interfaces.carrying_out import carry_out
 from sslkit.interfaces.dataset import Dataset
 from sslkit.interfaces.downstream_head import DownstreamHead
-from sslkit.interfaces.executor import NOT_RUN, Executor, Job, JobObserver, Reporter, longest_first
+from sslkit.interfaces.executor import NOT_RUN, Executor, Job, JobObserver, PlacedJob, Reporter, longest_first
 from sslkit.interfaces.job_queue import JobQueue
 from sslkit.interfaces.plugin import API_VERSION, Plugin
 from sslkit.interfaces.pretext_task import FAMILIES, PretextTask
@@ -20,6 +20,7 @@ __all__ = [
     "Job",
     "JobObserver",
     "JobQueue",
+    "PlacedJob",
     "Plugin",
     "PretextTask",
     "Reporter",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from sslkit.interfaces.plugin import ConfigT, Plugin
 
@@ -45,6 +46,15 @@ class Job(Protocol):
 
     def execute(self, report: Reporter) -> None:
         """Do the work and write its results atomically."""
+
+
+@runtime_checkable
+class PlacedJob(Protocol):
+    """What a [Job][sslkit.Job] may have besides, to say what a machine that does it must see; a run's jobs do."""
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Folders that it reads and writes, the run directory first."""
 
 
 class JobObserver(Protocol):
