@@ -11,6 +11,7 @@ executor.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sslkit import Executor, Job, JobObserver, hookimpl
+from sslkit import Executor, Job, JobObserver, PlacedJob, hookimpl
 from sslkit.errors import ConfigError
 from sslkit.files import make_folder
 from sslkit_slurm.campaign import Campaign
@@ -44,8 +45,7 @@ class Slurm(Executor[SlurmConfig]):
         """Run every job once those it waits for are done, on ``at_a_time`` or else ``workers`` cores or GPUs."""
         if not jobs:
             return
-        base = self.config.folder or _beside(jobs)
-        with _folder_of_call(base) as folder:
+        with _folder_of_call(_folder_of_run(self.config.folder, jobs)) as folder:
             cluster = CLUSTERS[self.config.cluster](self.config, folder)
             campaign = Campaign(cluster, jobs, self.config.at_a_time or workers, observer)
             campaign.cancel_earlier(_EARLIER)
@@ -55,16 +55,20 @@ class Slurm(Executor[SlurmConfig]):
                 campaign.stop(_GRACE)
 
 
-def _beside(jobs: Sequence[Job]) -> Path:
-    """Return the folder for the scheduler's files in the run directory.
+def _folder_of_run(asked: Path | None, jobs: Sequence[Job]) -> Path:
+    """Return the folder for a run's files of the scheduler, in the run directory or in the folder asked for.
 
     Raises:
-        ConfigError: if the jobs do not say where that is.
+        ConfigError: if none is asked for, and the jobs do not say where the run directory is.
     """
-    for job in jobs:
-        if places := getattr(job, "places", ()):
-            return Path(places[0], "slurm")
-    raise ConfigError("executor.folder: jobs that are of no run need a folder on a disk that all nodes see")
+    run = next((job.places[0] for job in jobs if isinstance(job, PlacedJob)), None)
+    if run is None:
+        if asked is None:
+            raise ConfigError("executor.folder: jobs of no run need a folder, on a disk that all nodes see")
+        return asked
+    if asked is None:
+        return run / "slurm"
+    return asked / f"{run.name}-{hashlib.sha256(os.fsencode(run)).hexdigest()[:8]}"
 
 
 @contextmanager

@@ -6,16 +6,15 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sslkit import Job, JobObserver, JobQueue, stops_held
+from sslkit import Job, JobObserver, JobQueue, PlacedJob, stops_held
 from sslkit.errors import RunError
 from sslkit.files import write_json
 from sslkit_slurm import queue
-from sslkit_slurm.clusters import Cluster, Handle, Refused
+from sslkit_slurm.clusters import Cluster, Refused
+from sslkit_slurm.entry import Entry
 from sslkit_slurm.task import Task
 
 _LATE = 60.0
@@ -23,76 +22,6 @@ _LATE = 60.0
 
 _SILENCE = 600.0
 """Seconds after which a scheduler that does not answer is spoken of, and again after each such span."""
-
-_LINES = 20
-"""Lines of a log that are shown of a process that died."""
-
-
-@dataclass(eq=False)
-class Entry:
-    """A job on the cluster.
-
-    Attributes:
-        job: the job.
-        handle: what submitit calls it.
-        told: the file that it tells its progress in.
-        position: how far that is read.
-        begun: whether it was seen to run.
-        ended: when it was first seen to have ended without a result; None while it has not.
-    """
-
-    job: Job
-    handle: Handle
-    told: Path
-    position: int = 0
-    begun: bool = False
-    ended: float | None = None
-
-    @property
-    def id(self) -> str:
-        """The scheduler's name of it."""
-        return str(self.handle.job_id)
-
-    @property
-    def array(self) -> str:
-        """The array that it belongs to."""
-        return self.id.partition("_")[0]
-
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """Yield what it has told since it was last asked, line by line, as far as lines are whole."""
-        try:
-            with self.told.open("rb") as file:
-                file.seek(self.position)
-                text = file.read()
-        except FileNotFoundError:
-            return
-        for line in text.splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                return
-            self.position += len(line)
-            yield json.loads(line)
-
-    @property
-    def log(self) -> Path:
-        """What its process wrote on standard error."""
-        path: Path = self.handle.paths.stderr
-        return path
-
-    def log_tail(self) -> str:
-        """Return where its log is, and the end of it."""
-        try:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LINES:]
-        except OSError:
-            return f"Its log would be {self.log}, and is not there: is the folder on a disk that all nodes see?"
-        if not lines:
-            return f"Its log, {self.log}, is empty."
-        return "\n".join([f"The end of its log, {self.log}:", *(f"  {line}" for line in lines)])
-
-    def remove_files(self, *, logs: bool) -> None:
-        """Remove what nobody needs of a job that is over: its logs as well where it did not fail."""
-        paths = self.handle.paths
-        for path in (paths.submitted_pickle, paths.result_pickle, self.told, *([paths.stdout, self.log] * logs)):
-            path.unlink(missing_ok=True)
 
 
 class Campaign:
@@ -152,12 +81,13 @@ class Campaign:
             return
         said = queue.states(ids) or {}
         alive = [name for name in ids if not queue.has_ended(said.get(name, (queue.GONE, ""))[0])]
-        if not alive:
-            return
-        told = f"{len(alive)} jobs of an earlier call are still on the cluster; they are stopped, and handed over again"
-        self.observer.progressed(self.jobs[0], {"warning": told})
-        queue.cancel(alive)
-        self._wait_for(alive, patience)
+        if alive:
+            told = f"{len(alive)} jobs of an earlier call are still on the cluster; they are stopped and begun again"
+            self.observer.progressed(self.jobs[0], {"warning": told})
+            queue.cancel(alive)
+            self._wait_for(alive, patience)
+        for path in (*self.ledger.parent.glob("*/*.pkl"), *self.ledger.parent.glob("*/*.jsonl")):
+            path.unlink(missing_ok=True)
 
     def _wait_for(self, ids: Sequence[str], patience: float) -> None:
         deadline = time.monotonic() + patience
@@ -190,7 +120,9 @@ class Campaign:
         for job in wave:
             self.submitted += 1
             told = self.cluster.folder / f"{self.submitted:05}.jsonl"
-            tasks.append(Task(job, told, getattr(job, "places", ()), signals=not self.cluster.in_process))
+            tasks.append(
+                Task(job, told, job.places if isinstance(job, PlacedJob) else (), signals=not self.cluster.in_process)
+            )
         handles = self.cluster.submit(tasks, size, at_a_time)
         for task, handle in zip(tasks, handles, strict=True):
             entry = self.out[task.job.id] = Entry(task.job, handle, task.told)
