@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from forking import warm_context
+from heard import Heard
 from jobs import DieOnce, Fail, LoadLibraries, Note, Steps, TakeThreads, Tell, Wait
 
 import sslkit_local
-from sslkit import Job, JobObserver, PluginConfig
+from sslkit import Job, PluginConfig
 from sslkit_local import Local, sharing, sslkit_executors
 
 pytestmark = pytest.mark.usefixtures("_warm")
@@ -23,31 +24,6 @@ pytestmark = pytest.mark.usefixtures("_warm")
 @pytest.fixture(scope="module")
 def _warm() -> None:
     warm_context()
-
-
-class Heard(JobObserver):
-    """Keeps what an executor tells, in its order."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, str]] = []
-        self.reasons: dict[str, str] = {}
-        self.progress: dict[str, list[dict[str, Any]]] = {}
-
-    def started(self, job: Job) -> None:
-        self.events.append(("started", job.id))
-
-    def progressed(self, job: Job, values: Mapping[str, Any]) -> None:
-        self.progress.setdefault(job.id, []).append(dict(values))
-
-    def finished(self, job: Job) -> None:
-        self.events.append(("finished", job.id))
-
-    def failed(self, job: Job, reason: str) -> None:
-        self.events.append(("failed", job.id))
-        self.reasons[job.id] = reason
-
-    def all(self, event: str) -> set[str]:
-        return {name for kind, name in self.events if kind == event}
 
 
 def run(jobs: Sequence[Job], workers: int = 2) -> Heard:
