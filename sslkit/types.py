@@ -93,7 +93,7 @@ class Record:
 
     Attributes:
         id: unique in the data set; appears in splits.json and predictions.csv.
-        path: the image's file; None where the data set makes or holds its images itself.
+        path: the image's file; None where it lies in a store, or the data set makes or holds its images itself.
         label: the label as the source writes it; None for an unlabelled image.
         group: images of one group (a patient, say) are never on two sides of a split; None: a group of its own.
         source: where the record stands ("labels.csv, line 7"), for messages.

@@ -32,8 +32,8 @@ def predict(
     Args:
         model: a run that has finished, or what ``sslkit export ... --weights finetuned`` wrote.
         images: image files; folders, of which all image files in and below are taken; patterns, such as
-            ``"scans/**/*.jpg"``; tables of paths (``.csv``, ``.tsv``). An image that cannot be read is answered with an
-            error, and the rest are graded.
+            ``"scans/**/*.jpg"``; tables of paths (``.csv``, ``.tsv``, ``.parquet``). An image that cannot be read is
+            answered with an error, and the rest are graded.
         arm: whose models of a run; by default ``pretrained``.
         pretext: of which pretext task; needed only where the run has several.
         image_column: of a table, the column of the paths.

@@ -43,7 +43,8 @@ def predict(
 ) -> None:
     """Grade images with the models of a run, one a fold, averaged; or with a model that was exported.
 
-    IMAGE is a file, a folder, a pattern in quotes such as "scans/**/*.jpg", or a table of paths (.csv, .tsv).
+    IMAGE is a file, a folder, a pattern in quotes such as "scans/**/*.jpg", or a table of paths (.csv, .tsv,
+    .parquet).
 
     Not a medical device. An image that cannot be read is reported, the rest are graded, and the exit status is 1.
     """

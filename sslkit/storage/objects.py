@@ -22,8 +22,8 @@ class StoredObject:
     digest: str = ""
 
 
-_CHECKSUMS = ("ETag", "md5Hash", "content_md5")
-"""What S3, Google and Azure call a checksum of 128 bits.
+_CHECKSUMS = ("ETag", "md5Hash")
+"""What S3 and Google call a checksum of 128 bits.
 
 S3's is the MD5 of the content, or of the parts it was uploaded in, or of it as it was encrypted: equal ones are equal
 content, and another writing of the same content may have another one.
@@ -53,6 +53,4 @@ def digest_of(info: Mapping[str, Any], url: str) -> str:
 
 def _text(info: Mapping[str, Any], key: str) -> str:
     value = info.get(key)
-    if isinstance(value, bytes | bytearray):
-        return value.hex()
     return "" if value is None else str(value).strip('"')

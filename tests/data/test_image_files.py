@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from object_store import parquet
 
 from sslkit.data.image_files import SUFFIXES, ImageFiles
 from sslkit.data.reading import FORMATS
@@ -125,3 +126,13 @@ def test_a_folder_that_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("os.scandir", refuse)
     with pytest.raises(DataError, match=r"the folder .* cannot be listed: Permission denied"):
         list(ImageFiles([tmp_path]))
+
+
+def test_a_parquet_table_names_images_and_its_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    table = tmp_path / "grades.parquet"
+    table.write_bytes(parquet(id_code=["a", "sub/b.png"]))
+    assert list(ImageFiles([table], image_column="id_code")) == [tmp_path / "a.png", tmp_path / "sub/b.png"]
+    table.write_bytes(parquet(id_code=["a", "../b.png"]))
+    with pytest.raises(DataError, match=r"grades\.parquet, row 2: '\.\./b\.png' leads out of the folder"):
+        list(ImageFiles([table], image_column="id_code"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import tracemalloc
@@ -190,10 +189,3 @@ def test_a_table_of_text_in_a_store(object_store: ObjectStore) -> None:
     nobody = {"endpoint_url": "http://127.0.0.1:9", "config_kwargs": {"retries": {"max_attempts": 0}}}
     with pytest.raises(DataError, match=r"^s3://texts/labels\.csv cannot be read: EndpointConnectionError"):
         list(read_table(url, COLUMNS, storage_options=nobody))
-
-
-def test_pandas_writes_what_is_read(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
-    file = io.BytesIO()
-    pandas.DataFrame({"image": ["a", "b"], "label": [2, None]}, index=[7, 8]).to_parquet(file)
-    assert list(read_table(table(tmp_path, file.getvalue()), COLUMNS)) == [(1, ["a", "2"]), (2, ["b", ""])]

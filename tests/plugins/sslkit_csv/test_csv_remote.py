@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,14 @@ def test_memory_keeps_no_checksums_so_that_content_is_read() -> None:
     system.pipe("/csv/a.png", files[1])
     assert data.fingerprint(data.records()[0]) == data.fingerprint(second)
     system.store.clear()
+
+
+def test_local_files_need_no_library_of_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    (tmp_path / "a.png").write_bytes(b"local")
+    (tmp_path / "labels.csv").write_text("image,label\na.png,1\n")
+    data = Csv(validate(CsvConfig, {"table": "labels.csv"}, root=tmp_path))
+    assert [data.read(record) for record in data.records()] == [b"local"]
+    there = Csv(validate(CsvConfig, {"table": "s3://bucket/labels.csv"}, root=tmp_path))
+    with pytest.raises(DataError, match=r"s3:// needs another package: pip install 'sslkit\[storage\]'"):
+        there.records()
