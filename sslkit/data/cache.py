@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,19 @@ class ImageCache:
     def root(self) -> Path:
         """The folder of all caches on the machine that asks, which may be another than the one that decoded."""
         return self.folder.parents[2] if self.url is None or self.folder.is_dir() else local_root(self.url)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders below the root that it is made of, each sealed; none of those that are fetched as they are used.
+
+        Who carries them to another machine has all that a job needs there, once the cache is `moved`.
+        """
+        keys = self.shards.keys if self.url is None else ()
+        return self.folder, *(shard_folder(self.root, key) for key in dict.fromkeys(keys))
+
+    def moved(self, root: Path) -> ImageCache:
+        """Return the same cache below another root."""
+        return replace(self, folder=root / place_of(self.folder.name, _LISTS))
 
     def open(self) -> ShardedImages:
         """Return all images as one array, uint8 (M, H, W, 3), read from disk as it is used."""
