@@ -20,7 +20,7 @@ from sslkit.data.fingerprints import Digests, fingerprint_all
 from sslkit.data.object_store import ObjectStore
 from sslkit.data.preprocessing import Preprocessing
 from sslkit.data.shard_building import ShardBuilder, Source, fetch
-from sslkit.data.shard_failures import told_unreadable, unreadable_rows
+from sslkit.data.shard_failures import unreadable_rows
 from sslkit.data.shard_survey import Count, refuse_too_small_a_disk, survey
 from sslkit.data.sharded_images import ShardedImages
 from sslkit.data.shards import NO_SHARDS, Shards, content_key, list_shards, place_of, shard_folder
@@ -62,15 +62,16 @@ class ImageCache:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """All folders below the root that it is made of and that nobody fetches, each sealed."""
-        if self.url is not None:
-            return ()
-        distinct = (self.shards.keys[place] for place in self.shards.distinct())
-        return (self.folder, *(shard_folder(self.root, key) for key in distinct))
+        """All folders below the root that it is made of, each sealed; none of those that are fetched as they are used.
+
+        Who carries them to another machine has all that a job needs there, once the cache is `moved`.
+        """
+        keys = self.shards.keys if self.url is None else ()
+        return self.folder, *(shard_folder(self.root, key) for key in dict.fromkeys(keys))
 
     def moved(self, root: Path) -> ImageCache:
-        """Return the same cache in another folder of caches."""
-        return self if self.url is not None else replace(self, folder=root / self.folder.relative_to(self.root))
+        """Return the same cache below another root."""
+        return replace(self, folder=root / place_of(self.folder.name, _LISTS))
 
     def open(self) -> ShardedImages:
         """Return all images as one array, uint8 (M, H, W, 3), read from disk as it is used."""
@@ -163,28 +164,6 @@ def build_cache(
     return ImageCache(
         folder, unreadable, source.shards, None if store is None else store.url, sum(builder.made.values())
     )
-
-
-def find_cache(key: str, root: CacheRoot) -> ImageCache | None:
-    """Return the decoded images that are called so, whose pixels are not checked; None where they are not all there.
-
-    Args:
-        key: as the cache's folder is named.
-        root: the folder of all caches, or its URL.
-
-    Raises:
-        StorageError: if the storage cannot be read.
-    """
-    store = None if isinstance(root, Path) else ObjectStore(root)
-    here = local_root(root)
-    folder = here / place_of(key, _LISTS)
-    if flaws(folder, _LIST_FILES):
-        return None
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    shards = Shards(tuple(index["shards"]), index["images"], index["per_shard"], index["size"])
-    if store is None and not all(is_sealed(shard_folder(here, shard)) for shard in shards.keys):
-        return None
-    return ImageCache(folder, told_unreadable(here, shards, store), shards, None if store is None else store.url)
 
 
 def _write_list(here: Path, key: str, digests: Digests, shards: Shards, store: ObjectStore | None) -> Path:

@@ -13,7 +13,7 @@ from sslkit.data.claims import claim, is_sealed
 from sslkit.data.decoding import Failure, decode_chunk
 from sslkit.data.object_store import READERS, ObjectStore
 from sslkit.data.shard_building import Source, fetch, write_index
-from sslkit.data.shards import SHARD_FILES, Shards, place_of, shard_folder
+from sslkit.data.shards import SHARD_FILES, place_of, shard_folder
 from sslkit.errors import StorageError
 
 
@@ -45,19 +45,6 @@ def unreadable_rows(
                 start = shards.rows(place).start
                 reasons |= {start + row: failure["reason"] for row, failure in unreadable.items()}
     return dict(sorted(reasons.items()))
-
-
-def told_unreadable(here: Path, shards: Shards, store: ObjectStore | None) -> dict[int, str]:
-    """Return the rows that could not be read, each with the reason, without another try.
-
-    Raises:
-        StorageError: if an index is damaged, or cannot be read.
-    """
-    return {
-        shards.rows(place).start + row: failure["reason"]
-        for place, key in enumerate(shards.keys)
-        for row, failure in sorted(_read_index(here, key, store).items())
-    }
 
 
 def _read_index(here: Path, key: str, store: ObjectStore | None) -> dict[int, Failure]:

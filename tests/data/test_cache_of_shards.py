@@ -270,6 +270,20 @@ def test_what_travels_to_the_jobs_does_not_grow_with_the_images(
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(many)).open()[89], many.open()[89])
 
 
+def test_its_folders_are_all_that_another_machine_needs(
+    images: CountedImages, tmp_path: Path, context: BaseContext
+) -> None:
+    cache = build(images, tmp_path / "cache", context)
+    for folder in cache.folders:
+        assert flaws(folder) == []
+        shutil.copytree(folder, tmp_path / "elsewhere" / folder.relative_to(cache.root))
+    shutil.rmtree(tmp_path / "cache")
+    moved = cache.moved(tmp_path / "elsewhere")
+    assert (moved.root, len(moved.folders)) == (tmp_path / "elsewhere", 4)
+    assert are_right(moved, images)
+    np.testing.assert_array_equal(moved.digests(), fingerprint_all(images, images.records(), 1))
+
+
 @pytest.mark.parametrize(
     ("size", "count"), [(8, 2**16), (64, SHARD_BYTES // 12288), (224, 1783), (4096, 5), (20_000, 1)]
 )
