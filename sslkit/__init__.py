@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sslkit.experiment.exporting import Exported
     from sslkit.experiment.forecast import Forecast, OnWorkers, Wave
     from sslkit.experiment.graded import GradedImage
+    from sslkit.experiment.memory import free_memory
     from sslkit.experiment.observation import PlannedJobs, PlanObserver, RunObserver, ScoreObserver
     from sslkit.experiment.run_result import RunResult
     from sslkit.experiment.table import Table
@@ -93,6 +94,7 @@ _HOMES = {
     "sslkit.experiment.exporting": ("Exported",),
     "sslkit.experiment.forecast": ("Forecast", "OnWorkers", "Wave"),
     "sslkit.experiment.graded": ("GradedImage",),
+    "sslkit.experiment.memory": ("free_memory",),
     "sslkit.experiment.observation": ("PlanObserver", "PlannedJobs", "RunObserver", "ScoreObserver"),
     "sslkit.experiment.run_result": ("RunResult",),
     "sslkit.experiment.table": ("Table",),
@@ -185,6 +187,7 @@ __all__ = [
     "feature_map_shape",
     "follow",
     "follow_parent",
+    "free_memory",
     "gather",
     "grey_of",
     "groups_in_names",

@@ -212,7 +212,7 @@ class ComputeConfig(PluginConfig):
         "auto", description="'auto': bf16 where the hardware has it, fp16 on older CUDA devices, else fp32."
     )
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        "auto", description="Jobs at a time; 'auto': one a core."
+        "auto", description="Jobs at a time; 'auto': one a core, and no more than memory is known to hold."
     )
     checkpoint_seconds: float = Field(
         30.0, ge=0, allow_inf_nan=False, description="Between checkpoints of a pretraining; what a crash costs at most."

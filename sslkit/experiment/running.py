@@ -14,13 +14,14 @@ from sslkit.checksums import SUMS, file_digest, flaws, read_sums, seal, successo
 from sslkit.config import RunConfig, to_toml
 from sslkit.engine.precision import Compute
 from sslkit.experiment.audit import Audit
-from sslkit.experiment.bench import job_seconds
+from sslkit.experiment.bench import job_seconds, known_peak
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.collapse import collapse_notices
 from sslkit.experiment.conclusions import conclude
 from sslkit.experiment.cross_fitting import cross_fit
-from sslkit.experiment.environment import num_decoders, num_workers, process_context
+from sslkit.experiment.environment import num_decoders, process_context
 from sslkit.experiment.epoch_log import read_epochs
+from sslkit.experiment.memory import workers_that_fit
 from sslkit.experiment.observation import Hooks, JobRelay, PlannedJobs, RunObserver, Silent, describe_job
 from sslkit.experiment.pictures import make_pictures
 from sslkit.experiment.plan import draw_splits, make_manifest
@@ -139,7 +140,10 @@ def _run_jobs(study: Study, prepared: Prepared, compute: Compute, done: Sequence
     jobs = prepared.jobs.missing()
     for job, flaw in prepared.jobs.flaws():
         relay.warn(f"{describe_job(job)}: {flaw}; it is done anew")
-    workers = num_workers(study.config.compute.workers, compute)
+    peak = known_peak(study, compute, prepared.jobs.pretrainings)
+    workers, too_large = workers_that_fit(study.config.compute.workers, compute, peak)
+    if too_large and any(isinstance(job, PretrainingJob) for job in jobs):
+        relay.warn(too_large)
     relay.planned(PlannedJobs(jobs, done, workers, study.make_head().primary_metric, job_seconds(study, compute, jobs)))
     relay.observer.stage("jobs", len(jobs))
     executor = study.executor.make()
