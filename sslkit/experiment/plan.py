@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -122,7 +122,7 @@ def make_recipe(
         backbone=study.backbone,
         head=study.head,
         preprocessing=study.preprocessing,
-        cache=replace(cache, digests=()),  # their content is looked at before the jobs, and they travel with every one
+        cache=cache,
         grades=manifest.grades,
         ids=tuple(record.id for record in manifest.records),
         groups=tuple(groups),

@@ -71,7 +71,7 @@ def prepare(
         progress=lambda done, total: observer.advanced(done),
         warn=warn,
     )
-    cache = replace(cache, unreadable={**cache.unreadable, **unwritable(manifest)})
+    cache = replace(cache, unreadable={**cache.unreadable, **_unwritable(manifest)})
     unreadable = _check_unreadable(manifest, cache, config.images.on_unreadable)
     given = manifest.without(cache.unreadable)
     duplicates = duplicates_of(given, cache)
@@ -84,8 +84,7 @@ def prepare(
     return Prepared(readable, cache, splits, found, make_jobs(study, recipe, readable, splits))
 
 
-def unwritable(manifest: Manifest) -> dict[int, str]:
-    """Return the images whose names fit in no table, each with the reason."""
+def _unwritable(manifest: Manifest) -> dict[int, str]:
     reason = "its name fits in no table, for a carriage return or bytes that are no UTF-8 text; rename its file"
     return {row: reason for row, record in enumerate(manifest.records) if not fits_tables(record.id)}
 
