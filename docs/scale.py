@@ -127,34 +127,34 @@ def draw(times: Mapping[str, Any]) -> None:
     from matplotlib import pyplot as plt
 
     panels = {f"{epochs} epochs of pretraining": epochs for epochs in EPOCHS}
-    for ink, suffix in (("#1b1f24", ""), ("#e6e8eb", "-dark")):
+    for ink, blue, suffix in (("#1b1f24", "#0072b2", ""), ("#e6e8eb", "#56b4e9", "-dark")):
         style = {
             **{"svg.hashsalt": "sslkit", "font.size": 9, "svg.fonttype": "none", "text.color": ink},
             **{"axes.edgecolor": ink, "axes.labelcolor": ink, "xtick.color": ink, "ytick.color": ink},
         }
         with plt.rc_context(style):
-            figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True, layout="constrained")
+            figure, axes = plt.subplots(2, 1, figsize=(6, 6.4), sharex=True, layout="constrained")
             for axis, (title, epochs) in zip(axes, panels.items(), strict=True):
-                _panel(axis, times, epochs, title)
-            axes[0].set_ylabel("times faster than one worker")
+                _panel(axis, times, epochs, title, blue)
+            axes[-1].set_xlabel("workers")
             axes[0].legend(frameon=False, loc="upper left", fontsize=8)
             figure.savefig(IMAGES / f"scale{suffix}.svg", transparent=True, metadata={"Date": None, "Creator": None})
             plt.close(figure)
 
 
-def _panel(axis: Any, times: Mapping[str, Any], epochs: int, title: str) -> None:
+def _panel(axis: Any, times: Mapping[str, Any], epochs: int, title: str, blue: str) -> None:
     tasks = study(times, epochs)
     wide = [study(times, epochs, min(PROCESSES, workers)) for workers in WORKERS]
     alone = hours(tasks, World(1))
     lines = {
         "least possible": ([alone / bound(tasks, workers) for workers in WORKERS], "#8b949e", ":"),
-        "longest first": (_faster(alone, [tasks] * len(WORKERS)), "#0072b2", "-"),
+        "longest first": (_faster(alone, [tasks] * len(WORKERS)), blue, "-"),
         "with slow nodes and failures": (_faster(alone, [tasks] * len(WORKERS), **SLOW, **FAILING), "#d55e00", "--"),
         "pretrainings of 8 processes": (_faster(alone, wide), "#009e73", "-."),
     }
     for name, (values, colour, dash) in lines.items():
         axis.plot(WORKERS, values, dash, color=colour, label=name, linewidth=1.6)
-    axis.set(xscale="log", yscale="log", title=title, xlabel="workers")
+    axis.set(xscale="log", yscale="log", title=title, ylabel="times faster than one worker")
     axis.set_xticks(WORKERS[::2], [str(workers) for workers in WORKERS[::2]])
     axis.set_yticks([1, 2, 4, 8, 16, 32, 64], ["1", "2", "4", "8", "16", "32", "64"])
     axis.minorticks_off()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sslkit.experiment.forecast import Forecast, OnWorkers, Wave
     from sslkit.experiment.graded import GradedImage
     from sslkit.experiment.ingest import Ingested
+    from sslkit.experiment.memory import free_memory
     from sslkit.experiment.observation import PlannedJobs, PlanObserver, RunObserver, ScoreObserver
     from sslkit.experiment.recipe import versions
     from sslkit.experiment.run_result import RunResult
@@ -103,6 +104,7 @@ _HOMES = {
     "sslkit.experiment.forecast": ("Forecast", "OnWorkers", "Wave"),
     "sslkit.experiment.graded": ("GradedImage",),
     "sslkit.experiment.ingest": ("Ingested",),
+    "sslkit.experiment.memory": ("free_memory",),
     "sslkit.experiment.observation": ("PlanObserver", "PlannedJobs", "RunObserver", "ScoreObserver"),
     "sslkit.experiment.recipe": ("versions",),
     "sslkit.experiment.run_result": ("RunResult",),
@@ -206,6 +208,7 @@ __all__ = [
     "feature_map_shape",
     "follow",
     "follow_parent",
+    "free_memory",
     "gather",
     "grey_of",
     "groups_in_names",

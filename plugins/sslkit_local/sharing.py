@@ -9,7 +9,10 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Sequence
-from pathlib import Path
+
+from sslkit import free_memory
+
+__all__ = ["free_memory", "pays", "peak_memory", "queued", "shared"]
 
 _WORTH = 0.95
 """Of the time that is left, what sharing may take at most: jobs that share caches slow each other a little."""
@@ -47,21 +50,6 @@ def shared(work: Sequence[float], workers: int) -> float:
         now += (amount - done) * max(1.0, (len(work) - ended) / workers)
         done = amount
     return now
-
-
-def free_memory() -> int:
-    """Return the bytes that new processes may take before the system or a control group runs out; 0 where unknown."""
-    try:
-        system = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        free = [1024 * int(system["MemAvailable"].split()[0])]
-        own = Path(Path("/proc/self/cgroup").read_text().rpartition("0::/")[2].strip())
-        for group in (own, *own.parents):
-            folder = Path("/sys/fs/cgroup", group)
-            if (folder / "memory.max").exists() and (most := (folder / "memory.max").read_text().strip()) != "max":
-                free.append(int(most) - int((folder / "memory.current").read_text()))
-    except (OSError, KeyError, ValueError):
-        return 0
-    return min(free)
 
 
 def peak_memory() -> int:

@@ -214,7 +214,7 @@ class ComputeConfig(PluginConfig):
         "auto", description="'auto': bf16 where the hardware has it, fp16 on older CUDA devices, else fp32."
     )
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        "auto", description="Jobs at a time; 'auto': one a core."
+        "auto", description="Jobs at a time; 'auto': one a core, and no more than memory is known to hold."
     )
     processes: Annotated[int, Field(ge=1, le=1024)] = Field(
         1, description="Processes that carry out one pretraining together, each with its part of every batch."

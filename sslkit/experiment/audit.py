@@ -36,9 +36,6 @@ from sslkit.experiment.statistics_probe import probe_global_statistics
 from sslkit.experiment.study import Study
 from sslkit.files import write_json
 
-_DUPLICATES = "duplicates.json"
-"""The file of a cache that holds what was found in it."""
-
 _MOST_UNLISTED = 1000
 """Names of images without a row that audit.json holds, at most; their count is always whole."""
 
@@ -48,30 +45,19 @@ _SMALL_GROUP = 10
 
 def duplicates_of(manifest: Manifest, cache: ImageCache) -> Duplicates:
     """Return the duplicates among the readable images, found once for each cache."""
-    if (known := kept_duplicates(manifest, cache)) is not None:
-        return known
-    kept = cache.folder / _DUPLICATES
+    kept = cache.folder / "duplicates.json"
+    key = [len(manifest), HASH_VERSION, MAX_DISTANCE, LEAST_SIMILARITY]
+    if not flaws(cache.folder, [kept.name]):
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        if found["key"] == key:
+            near, rejected = ([NearPair(**pair) for pair in found[name]] for name in ("near", "rejected"))
+            return Duplicates(tuple(map(tuple, found["identical"])), tuple(near), tuple(rejected), found["compared"])
     digests = cache.digests()[manifest.rows]
     duplicates = find_duplicates(cache.open(), [digest.tobytes() for digest in digests], manifest.rows)
-    write_json(successor(kept), {"key": _duplicates_key(manifest), **asdict(duplicates)})
+    write_json(successor(kept), {"key": key, **asdict(duplicates)})
     seal(cache.folder, [kept.name])
     cache.share()
     return duplicates
-
-
-def kept_duplicates(manifest: Manifest, cache: ImageCache) -> Duplicates | None:
-    """Return the duplicates that were found in a cache; None where none were looked for, or by another method."""
-    if flaws(cache.folder, [_DUPLICATES]):
-        return None
-    found = json.loads((cache.folder / _DUPLICATES).read_text(encoding="utf-8"))
-    if found["key"] != _duplicates_key(manifest):
-        return None
-    near, rejected = ([NearPair(**pair) for pair in found[name]] for name in ("near", "rejected"))
-    return Duplicates(tuple(map(tuple, found["identical"])), tuple(near), tuple(rejected), found["compared"])
-
-
-def _duplicates_key(manifest: Manifest) -> list[float]:
-    return [len(manifest), HASH_VERSION, MAX_DISTANCE, LEAST_SIMILARITY]
 
 
 def join_duplicates(manifest: Manifest, duplicates: Duplicates, largest_group: float) -> Manifest:

@@ -17,11 +17,13 @@ from sslkit.data.manifest import Manifest
 from sslkit.engine.networks import build_network, call_with_seed
 from sslkit.engine.precision import Compute
 from sslkit.experiment.cell import FROZEN_ARMS, CellJob
-from sslkit.experiment.environment import hardware, num_workers
+from sslkit.experiment.environment import hardware
 from sslkit.experiment.features import FeaturesJob
+from sslkit.experiment.memory import peak_of_logs, workers_that_fit
 from sslkit.experiment.plan import draw_splits, make_jobs, make_manifest
 from sslkit.experiment.pretraining import PretrainingJob
 from sslkit.experiment.recipe import Recipe, digest, versions
+from sslkit.experiment.run_directory import RunDirectory
 from sslkit.experiment.schedule import makespan
 from sslkit.experiment.stages import time_cells, time_ingest, time_prediction, time_pretraining
 from sslkit.experiment.study import Study, resolve
@@ -31,6 +33,9 @@ from sslkit.registry import Registry
 
 _HASTE = 2.0
 """Seconds for each stage where nobody asked for a measurement but for an estimate."""
+
+_MANY_PIXELS = 1_000_000
+"""Of the images of a batch, beyond which a job is tried alone first, lest several take more memory than there is."""
 
 _STARTUP = 0.3
 """Seconds from the start of a job to its first update, where processes are forked."""
@@ -43,7 +48,8 @@ class Bench:
     Attributes:
         ingest: ``images_per_s``.
         pretraining: ``views_per_s`` of all workers together, ``views_per_image``, ``data_time_share`` of the time of
-            an epoch, ``startup_s`` that the first update takes more than another; empty where nothing is pretrained.
+            an epoch, ``startup_s`` that the first update takes more than another, ``peak_memory`` of a job in bytes;
+            empty where nothing is pretrained.
         cells: ``per_hour``, of all workers together; ``updates_per_s`` and ``features_per_s`` of one.
         predict: ``images_per_s``, decoding included, with the models of all folds.
         estimate: ``hours`` in all and of each stage, ``disk_gib``, ``jobs``, ``pretrainings`` and ``cells``
@@ -105,7 +111,7 @@ def measure_run(
     """
     study = resolve(config, registry)
     compute = study.resolve_compute()
-    workers = num_workers(config.compute.workers, compute)
+    workers, _ = workers_that_fit(config.compute.workers, compute, None)
     manifest = make_manifest(study)
     splits = draw_splits(study, manifest)
     with tempfile.TemporaryDirectory(prefix="sslkit-bench-") as folder:
@@ -113,6 +119,10 @@ def measure_run(
         recipe, ingest_rate = time_ingest(study, manifest, compute, Path(folder))
         jobs = make_jobs(study, _whole(recipe, manifest), manifest, splits)
         told("pretraining")
+        if jobs.pretrainings and workers > 1 and config.pretraining.batch_size * config.images.size**2 > _MANY_PIXELS:
+            alone = replace(recipe, directory=RunDirectory(Path(folder) / "alone"))
+            peak = round(time_pretraining(study, alone, 1, 0.0)["peak_memory"])
+            workers, _ = workers_that_fit(config.compute.workers, compute, peak)
         pretraining = time_pretraining(study, recipe, workers, seconds) if jobs.pretrainings else {}
         under_compile = {}
         if compiled and jobs.pretrainings and not compute.compile:
@@ -181,6 +191,19 @@ def kept_bench(study: Study, compute: Compute) -> Bench | None:
         return Bench(**{name: kept[name] for name in Bench.__annotations__})
     except (ValueError, KeyError, TypeError):  # damaged: it is measured anew
         return None
+
+
+def known_peak(study: Study, compute: Compute, pretrainings: Iterable[PretrainingJob]) -> int | None:
+    """Return the most bytes that a pretraining has held, as measured of the configuration or of the run's own epochs.
+
+    Args:
+        study: whose jobs they are.
+        compute: what they compute on.
+        pretrainings: of that study.
+    """
+    bench = kept_bench(study, compute)
+    measured = 0 if bench is None else round(bench.pretraining.get("peak_memory", 0))
+    return max(measured, peak_of_logs(job.log for job in pretrainings) or 0) or None
 
 
 def job_seconds(study: Study, compute: Compute, jobs: Iterable[Job]) -> dict[str, float]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from sslkit.config import RunConfig
 from sslkit.engine.precision import Compute
-from sslkit.experiment.bench import Bench, job_seconds, kept_bench
+from sslkit.experiment.bench import Bench, job_seconds, kept_bench, known_peak
 from sslkit.experiment.done_before import planned_jobs
-from sslkit.experiment.environment import num_workers
 from sslkit.experiment.forecast import Basis, Forecast, forecast
+from sslkit.experiment.memory import workers_that_fit
 from sslkit.experiment.plan import draw_splits, make_manifest
 from sslkit.experiment.run_directory import check_directory, locate
 from sslkit.experiment.run_times import run_seconds
@@ -38,6 +38,7 @@ class DryRun:
         missing_classes: folds and shares that lack a class, a sentence each.
         bench: what was measured of this configuration on this machine; None where nothing was.
         unknown: why it is not known which jobs are done already, so that all count as missing; empty where it is known.
+        too_large: why fewer jobs than cores run at a time, for want of memory; empty where that is not so.
         forecast: the jobs in their order, and how long those that are missing take.
     """
 
@@ -54,6 +55,7 @@ class DryRun:
     missing_classes: list[str]
     bench: Bench | None
     unknown: str
+    too_large: str
     forecast: Forecast
 
 
@@ -72,12 +74,13 @@ def plan_run(config: RunConfig, output: Path, registry: Registry) -> DryRun:
     names = study.make_head().class_names
     evaluation = config.evaluation
     counts = np.bincount(manifest.grades[manifest.labelled], minlength=len(names))
-    workers = num_workers(config.compute.workers, compute)
     jobs, unknown = planned_jobs(study, manifest, directory, compute)
+    peak = known_peak(study, compute, jobs.pretrainings)
+    workers, too_large = workers_that_fit(config.compute.workers, compute, peak)
     basis: Basis = "bench"
     seconds = job_seconds(study, compute, jobs.everything)
     if not seconds:
-        basis, seconds = "run", run_seconds(jobs, directory, compute)
+        basis, seconds = "run", run_seconds(jobs, directory, compute, workers)
     return DryRun(
         output=output,
         num_images=len(manifest),
@@ -92,5 +95,6 @@ def plan_run(config: RunConfig, output: Path, registry: Registry) -> DryRun:
         missing_classes=splits.missing_classes(names, evaluation.label_fractions),
         bench=kept_bench(study, compute),
         unknown=unknown,
+        too_large=too_large,
         forecast=forecast(jobs, workers, seconds, basis),
     )

@@ -98,12 +98,11 @@ def decode_images(
         progress=lambda done, total: observer.advanced(done),
         warn=warn,
     )
-    cache = replace(cache, unreadable={**cache.unreadable, **unwritable(manifest)})
+    cache = replace(cache, unreadable={**cache.unreadable, **_unwritable(manifest)})
     return cache, _check_unreadable(manifest, cache, images.on_unreadable)
 
 
-def unwritable(manifest: Manifest) -> dict[int, str]:
-    """Return the images whose names fit in no table, each with the reason."""
+def _unwritable(manifest: Manifest) -> dict[int, str]:
     reason = "its name fits in no table, for a carriage return or bytes that are no UTF-8 text; rename its file"
     return {row: reason for row, record in enumerate(manifest.records) if not fits_tables(record.id)}
 

@@ -14,14 +14,15 @@ from sslkit.checksums import SUMS, file_digest, flaws, read_sums, seal, successo
 from sslkit.config import RunConfig, to_toml
 from sslkit.engine.precision import Compute
 from sslkit.experiment.audit import Audit
-from sslkit.experiment.bench import job_seconds
+from sslkit.experiment.bench import job_seconds, known_peak
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.collapse import collapse_notices
 from sslkit.experiment.conclusions import conclude
 from sslkit.experiment.crew import crew
 from sslkit.experiment.cross_fitting import cross_fit
-from sslkit.experiment.environment import num_decoders, num_workers, process_context
+from sslkit.experiment.environment import num_decoders, process_context
 from sslkit.experiment.epoch_log import read_epochs
+from sslkit.experiment.memory import workers_that_fit
 from sslkit.experiment.observation import Hooks, JobRelay, PlannedJobs, RunObserver, Silent, describe_job
 from sslkit.experiment.pictures import make_pictures
 from sslkit.experiment.plan import draw_splits, make_manifest
@@ -145,7 +146,10 @@ def _run_jobs(study: Study, prepared: Prepared, compute: Compute, done: Sequence
     if asked == "auto" and jobs:
         with blame(executor.provenance, "default_workers()", contract=(OSError,)):
             asked = executor.default_workers(compute.device) or asked
-    workers = num_workers(asked, compute)
+    peak = known_peak(study, compute, prepared.jobs.pretrainings)
+    workers, too_large = workers_that_fit(asked, compute, peak)
+    if too_large and any(isinstance(job, PretrainingJob) for job in jobs):
+        relay.warn(too_large)
     relay.planned(PlannedJobs(jobs, done, workers, study.make_head().primary_metric, job_seconds(study, compute, jobs)))
     relay.observer.stage("jobs", len(jobs))
     launched = crew()

@@ -73,7 +73,7 @@ def time_ingest(study: Study, manifest: Manifest, compute: Compute, folder: Path
 
 
 def time_pretraining(study: Study, recipe: Recipe, workers: int, seconds: float) -> dict[str, float]:
-    """Return views a second of all workers together, views an image, the share of the time that data take, startup."""
+    """Return views a second of all workers together, views an image, share of time for data, startup, peak memory."""
     settings = recipe.pretraining.model_copy(update={"epochs": _ENDLESS, "probe_every": 0, "keep": "last"})
     task: Configured = study.tasks[0]
     rows = _readable(recipe, 2 * settings.batch_size)  # two updates an epoch, so that soon one is logged
@@ -90,6 +90,7 @@ def time_pretraining(study: Study, recipe: Recipe, workers: int, seconds: float)
         "views_per_s": timing.updates_per_s * at_once * settings.batch_size * per_image,
         "views_per_image": per_image,
         "startup_s": timing.startup_s,
+        "peak_memory": max(line["peak_memory"] for line in lines),
         "data_time_share": sum(line["data_seconds"] for line in lines) / sum(line["seconds"] for line in lines),
     }
 

@@ -85,6 +85,7 @@ def test_images_that_are_each_a_group_are_noted(capsys: pytest.CaptureFixture[st
         compute=Compute("cpu", "fp32"),
         bench=None,
         unknown="",
+        too_large="",
         forecast=NOTHING_MISSING,
     )
     show_plan(plan)

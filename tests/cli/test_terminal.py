@@ -69,7 +69,21 @@ def test_a_plan_of_strangers_names(shown: io.StringIO) -> None:
     ends = (OnWorkers(1, True, 1.0, 1.0),)
     strange = Forecast("cost", "thousand images", waves, ends, tuple(NAMES), 1.0, 1, 1.0)
     found = DryRun(
-        Path(NAMES[9]), 1, counts, 1, 1, 1, 1, {0.1: 1}, Compute("cpu", "fp32"), 1, list(NAMES), None, NAMES[0], strange
+        Path(NAMES[9]),
+        1,
+        counts,
+        1,
+        1,
+        1,
+        1,
+        {0.1: 1},
+        Compute("cpu", "fp32"),
+        1,
+        list(NAMES),
+        None,
+        NAMES[0],
+        NAMES[1],
+        strange,
     )
     display.show_plan(found)
     holds_every_name_as_text(shown.getvalue())

@@ -3,7 +3,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from studies import tiny_config
 
 import sslkit
@@ -89,16 +91,45 @@ def test_what_was_lost_of_a_run_is_missing_and_its_own_times_tell_how_long_it_ta
     assert 0 < plan.forecast.total < 0.1
 
 
-def test_without_its_decoded_images_all_counts_as_missing(copied: Path, tmp_path: Path) -> None:
+def test_the_decoded_images_need_not_be_there(copied: Path, tmp_path: Path) -> None:
     plan = sslkit.plan(tiny_config(images={"cache": str(tmp_path / "elsewhere")}), copied)
 
-    assert plan.unknown == f"the decoded images of the last call are not in {tmp_path / 'elsewhere'}"
+    assert plan.unknown == ""
+    assert not any(wave.missing for wave in plan.forecast.waves)
+
+
+@pytest.mark.parametrize(("name", "text"), [("run.json", "{}"), ("audit.json", "["), ("run.json", '{"data": 3}')])
+def test_a_damaged_file_is_told_and_all_counts_as_missing(copied: Path, name: str, text: str) -> None:
+    (copied / name).write_text(text)
+    plan = sslkit.plan(tiny_config(), copied)
+    assert plan.unknown == "run.json or audit.json there is damaged"
     assert all(wave.missing == wave.jobs for wave in plan.forecast.waves)
 
 
-def test_a_damaged_run_json_is_told(copied: Path) -> None:
-    (copied / "run.json").write_text("{}")
-    assert sslkit.plan(tiny_config(), copied).unknown == "run.json there is damaged"
+def test_of_a_data_set_with_copies_and_damaged_images_it_is_known_as_well(tmp_path: Path) -> None:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["image,label"]
+    for number in range(24):
+        pixels = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,{number % 5}")
+    shutil.copy(folder / "3.png", folder / "20.png")
+    (folder / "7.png").write_bytes(b"no image")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    config = tiny_config(
+        dataset={"name": "csv", "table": str(folder / "labels.csv")},
+        images={"on_unreadable": "skip", "crop": "none"},
+        evaluation={"arms": ["scratch"], "label_fractions": [1.0]},
+    )
+    sslkit.run(config, tmp_path / "run")
+
+    plan = sslkit.plan(config, tmp_path / "run")
+
+    assert "20.png" in (tmp_path / "run" / "audit.json").read_text().partition('"identical"')[2]
+    assert plan.unknown == ""
+    assert [(wave.jobs, wave.missing) for wave in plan.forecast.waves] == [(2, 0)]
 
 
 def test_other_labels_than_at_the_last_call_are_told(copied: Path) -> None:

@@ -37,7 +37,7 @@ def show_plan(plan: DryRun) -> None:
     console.print(table)
     if plan.num_groups == plan.num_images:
         console.print(f"note: {NO_GROUPS}")
-    for sentence in plan.missing_classes:
+    for sentence in (*plan.missing_classes, *filter(None, [plan.too_large])):
         console.print(f"note: {line(sentence)}")
     show_forecast(console, plan.forecast, plan.unknown, plan.compute.device)
     if plan.bench is not None:
