@@ -56,7 +56,7 @@ def test_images_that_make_no_batch_for_all_processes_are_refused() -> None:
 
 
 def test_images_that_are_too_few_for_so_many_processes_are_refused() -> None:
-    with pytest.raises(ConfigError, match="6 processes share .* a multiple of 48; take [23] processes at most"):
+    with pytest.raises(ConfigError, match=r"6 processes share .* a multiple of 48; take [23] processes at most"):
         plan(6, batch_size=48)
 
 
