@@ -120,6 +120,18 @@ def test_parts_of_a_batch_are_the_batch(jobs: Any) -> None:
     assert torch.equal(torch.cat(parts), whole)
 
 
+@pytest.mark.slow
+def test_a_compiled_task_is_trained_by_two_processes(tmp_path: Path) -> None:
+    plain = job_of(tmp_path / "plain", {"name": "simclr"}, compute={"processes": 2}, epochs=1)
+    compute = replace(plain.recipe.compute, compile=True)
+    compiled = with_processes(plain, 2, tmp_path / "compiled", compute=compute)
+    losses: list[float] = []
+    for each in (plain, compiled):
+        each.execute(lambda values: None)
+        losses += [json.loads(line)["loss"] for line in each.log.read_text().splitlines()]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 class TestItsOwnProcesses:
     """What the process of a job makes of the processes that it has started."""
 

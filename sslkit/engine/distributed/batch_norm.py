@@ -17,7 +17,7 @@ from torch import distributed, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from sslkit.engine.distributed.connection import connection, num_processes
+from sslkit.engine.distributed.connection import lost_another, num_processes
 
 
 def synchronise_batch_norm(module: nn.Module) -> None:
@@ -110,10 +110,10 @@ class _BatchNormTogether(torch.autograd.Function):
         momentum: float,
         eps: float,
     ) -> torch.Tensor:
-        mean, variance, count = _statistics(x)
+        mean, variance, count = _statistics(x, running_mean, running_var)
         if running_mean is not None and running_var is not None:
-            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-            running_var.lerp_((variance * (count / (count - 1))).to(running_var.dtype), momentum)
+            running_mean.lerp_(mean, momentum)
+            running_var.mul_(1 - momentum).add_(variance, alpha=momentum * count / (count - 1))
         ctx.save_for_backward(x, weight, mean, variance)
         ctx.eps, ctx.count = eps, count
         return torch.batch_norm(x, weight, bias, mean, variance, False, 0.0, eps, False)
@@ -134,31 +134,48 @@ class _BatchNormTogether(torch.autograd.Function):
             ctx.eps,
             [True, True, True],
         )
-        sums = torch.stack([of_weight, of_bias])
-        with connection():
-            distributed.all_reduce(sums)
-        share = (variance + ctx.eps).rsqrt() / ctx.count
+        at_weight, at_bias = _summed(torch.stack([of_weight, of_bias]))
+        share = (variance + ctx.eps).rsqrt_().div_(-ctx.count)
         if weight is not None:
-            share = share * weight
-        at_weight, at_bias = -share * sums
+            share *= weight
+        at_weight *= share
+        at_bias *= share
         # What is taken off is, in each channel, a straight line of x: batch_norm is the kernel that computes lines.
         scaled += torch.batch_norm(x, at_weight, at_bias, mean, variance, False, 0.0, ctx.eps, False)
         return scaled, None if weight is None else of_weight, None if weight is None else of_bias, *[None] * 4
 
 
-def _statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
+def _statistics(
+    x: torch.Tensor, running_mean: torch.Tensor | None, running_var: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Return the mean and the variance with bias, (C,), over the batches of all processes, and how many values."""
     dtype = torch.promote_types(x.dtype, torch.float32)
-    own = torch.batch_norm_update_stats(x, x.new_zeros(x.shape[1], dtype=dtype), x.new_ones(x.shape[1], dtype=dtype), 0)
-    mean, variance = (value.double() for value in own)
-    count = x.numel() / x.shape[1]
+    if running_mean is None or running_var is None:
+        running_mean, running_var = x.new_zeros(2, x.shape[1], dtype=dtype)
+    # Of numbers in half precision the kernel makes statistics in that of the running ones, which a momentum of 0 keeps.
+    own = torch.batch_norm_update_stats(x, running_mean, running_var, 0.0)
     # In double precision the mean square less the square of the mean is as good as any formula for single numbers.
-    sums = torch.cat([count * mean, count * (variance + mean.square()), mean.new_tensor([count])])
-    with connection():
-        distributed.all_reduce(sums)
-    total = float(sums[-1])
-    mean, square = (sums[:-1] / total).chunk(2)
-    return mean.to(dtype), (square - mean.square()).clamp(min=0).to(dtype), total
+    moments = torch.stack(own).double()
+    moments[1].addcmul_(moments[0], moments[0])
+    moments = _summed(moments).div_(num_processes())
+    moments[1].addcmul_(moments[0], moments[0], value=-1).clamp_(min=0)
+    mean, variance = moments.to(dtype)
+    return mean, variance, x.numel() // x.shape[1] * num_processes()
+
+
+def _summed(values: torch.Tensor) -> torch.Tensor:
+    """Return the sum of contiguous values over the processes, in their order; called hundreds of times an update.
+
+    Of so few numbers gloo gathers those of all in half the time in which it sums them.
+    """
+    first, *others = (torch.empty_like(values) for _ in range(num_processes()))
+    try:
+        distributed.group.WORLD.allgather([[first, *others]], [values]).wait()  # type: ignore[union-attr]  # it is there
+    except RuntimeError as error:
+        raise lost_another(error) from error
+    for other in others:
+        first += other
+    return first
 
 
 def _layout(x: torch.Tensor) -> torch.memory_format:

@@ -25,6 +25,11 @@ def connection() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise RunError(
-            f"process {distributed.get_rank()} of {num_processes()} lost another one that trains along: {error}"
-        ) from error
+        raise lost_another(error) from error
+
+
+def lost_another(error: RuntimeError) -> RunError:
+    """Return what to say of an error of torch.distributed."""
+    return RunError(
+        f"process {distributed.get_rank()} of {num_processes()} lost another one that trains along: {error}"
+    )
