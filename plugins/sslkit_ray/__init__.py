@@ -41,7 +41,7 @@ class Ray(Executor[RayConfig]):
 
     def run(self, jobs: Sequence[Job], workers: int, observer: JobObserver) -> None:
         """Run every job once those it waits for are done, on at most ``workers`` cores at a time."""
-        from sslkit_ray.cluster import connect, where
+        from sslkit_ray.cluster import connect, sentences_for_errors, where
         from sslkit_ray.shift import Shift
 
         if not jobs:
@@ -49,11 +49,12 @@ class Ray(Executor[RayConfig]):
         cores = max(workers, *(job.processes for job in jobs)) if where(self.config) is None else None
         cluster, self._cluster = self._cluster or connect(self.config, cores), None
         try:
-            shift = Shift(cluster, jobs, workers, observer)
-            try:
-                shift.work()
-            finally:
-                shift.stop()
+            with sentences_for_errors():
+                shift = Shift(cluster, jobs, workers, observer)
+                try:
+                    shift.work()
+                finally:
+                    shift.stop()
         finally:
             cluster.leave()
 

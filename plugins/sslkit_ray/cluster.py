@@ -100,6 +100,26 @@ def connect(config: RayConfig, cores: int | None = None) -> Cluster:
     return Cluster(config, ours=address is None, joined=True)
 
 
+@contextmanager
+def sentences_for_errors() -> Iterator[None]:
+    """Turn what Ray raises of the cluster as a whole into an error that says what to do.
+
+    Raises:
+        RunError: if nodes cannot be set up, or the cluster is gone.
+    """
+    from ray import exceptions
+
+    try:
+        yield
+    except exceptions.RuntimeEnvSetupError as error:
+        raise RunError(f"Ray cannot set up what executor.runtime_env asks for: {error}") from error
+    except exceptions.RayError as error:
+        raise RunError(
+            f"the Ray cluster does not answer any more: {error}\nWhat is finished is kept: once it does, "
+            "the same command goes on from here"
+        ) from error
+
+
 def _import() -> Any:
     try:
         import ray

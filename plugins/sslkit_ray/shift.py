@@ -221,8 +221,8 @@ class Shift:
                 self.queue.died(entry.job, f"its process on {entry.where} was killed (out of memory?)", _ADVICE)
         except exceptions.TaskCancelledError:
             self.queue.failed(entry.job, "it was cancelled in the cluster, not by this run")
-        except exceptions.RuntimeEnvSetupError as error:
-            raise RunError(f"Ray cannot set up what executor.runtime_env asks for: {error}") from error
+        except exceptions.RuntimeEnvSetupError:
+            raise
         except exceptions.RayError as error:
             self.queue.failed(entry.job, f"Ray could not carry it out: {error}")
         else:

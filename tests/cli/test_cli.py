@@ -290,6 +290,7 @@ def test_plugins_are_listed_with_their_distribution(
         ("dataset", "npz"),
         ("dataset", "synthetic-fundus"),
         ("executor", "local"),
+        ("executor", "ray"),
         ("observer", "mlflow"),
         ("observer", "tensorboard"),
     }
