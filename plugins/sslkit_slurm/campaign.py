@@ -173,7 +173,8 @@ class Campaign:
             self.queue.finished(entry.job)
             entry.remove_files(logs=True)
         else:
-            self.queue.failed(entry.job, f"{reason.rstrip()}\nIts log is {entry.log}")
+            where = f"\nIts log is {entry.log}" if entry.log.exists() else ""
+            self.queue.failed(entry.job, f"{reason.rstrip()}{where}")
             entry.remove_files(logs=False)
 
     def _settle_dead(self, entry: Entry, state: str, node: str) -> None:

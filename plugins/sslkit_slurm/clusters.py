@@ -181,7 +181,8 @@ class Debug(Cluster):
         executor = self._executor("DebugExecutor")
         handles = [executor.submit(task) for task in tasks]
         for handle in handles:
-            handle.results()
+            if error := handle.exception():  # carries the task out; what a job raises is its result
+                raise error
         return handles
 
     def states(self, handles: Collection[Handle]) -> dict[str, tuple[str, str]] | None:
