@@ -57,8 +57,9 @@ def _path_or_url(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
 Location: TypeAlias = Annotated[Path | StorageURL, _Leading()]
 """A path in a configuration, as [ConfigPath][sslkit.ConfigPath] is one, or a URL such as ``s3://bucket/train``.
 
-A URL stays as it is, but for slashes at its end; one of scheme ``file`` is a path. It is for data sets, whose images
-have fingerprints: the content of an object at a URL is no part of the identity that other plugins' results have.
+A URL stays as it is, but for slashes at its end; one of scheme ``file`` is a path. Among the options of plugins it is
+for data sets, whose images have fingerprints: the content of an object at a URL is no part of the identity that other
+plugins' results have.
 """
 
 

@@ -19,8 +19,8 @@ from pydantic import (
 )
 
 from sslkit.config.base import PluginConfig
-from sslkit.config.cache_location import CacheLocation
 from sslkit.config.card import CardConfig
+from sslkit.config.location import Location
 from sslkit.config.report import ReportConfig
 from sslkit.printable import shown
 
@@ -84,7 +84,7 @@ class ImagesConfig(PluginConfig):
         ge=1,
         description="The most pixels of an image as stored; a larger one counts as unreadable, before it is decoded.",
     )
-    cache: CacheLocation | None = Field(
+    cache: Location | None = Field(
         None,
         description="Folder of the decoded images, a path or a URL such as 's3://bucket/cache'; by default "
         "$SSLKIT_CACHE, or sslkit in the user's cache folder.",

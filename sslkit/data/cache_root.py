@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
-from sslkit.config.cache_location import check_url, is_url
 from sslkit.errors import ConfigError
+from sslkit.storage import StorageURL, is_url
 
 CacheRoot: TypeAlias = Path | str
 """The folder of all caches, or its URL."""
@@ -23,7 +23,7 @@ def default_cache_root() -> CacheRoot:
     if not given:
         return _users_cache()
     try:
-        return check_url(given) if is_url(given) else Path(given)
+        return StorageURL.parse(given) if is_url(given) else Path(given)
     except ValueError as error:
         raise ConfigError(f"SSLKIT_CACHE: {error}") from None
 

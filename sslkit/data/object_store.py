@@ -7,7 +7,6 @@ that two machines which write it write the same.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,16 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.checksums import SUMS, flaws, read_sums
-from sslkit.errors import StorageError
-from sslkit.printable import abbreviate, printable
+from sslkit.errors import DataError, StorageError
+from sslkit.storage import StorageURL, file_system, reason
 
 READERS = 16
 """Small files that are asked of object storage at a time."""
-
-_SECRETS = ("KEY", "SECRET", "TOKEN", "PASSWORD", "CREDENTIAL")
-"""In the names of environment variables whose values are never shown."""
-
-_MOST_OF_AN_ANSWER = 300
 
 
 @dataclass(frozen=True)
@@ -111,7 +105,7 @@ class ObjectStore:
         except StorageError:
             raise
         except Exception as error:  # each storage has a tree of errors of its own
-            raise StorageError(f"{self.url} cannot be {what}: {_told(error)}. {_ADVICE}") from None
+            raise StorageError(f"{self.url} cannot be {what}: {reason(error)}. {_ADVICE}") from None
 
 
 _ADVICE = (
@@ -126,32 +120,11 @@ def _open(url: str) -> tuple[Any, str]:
     Raises:
         StorageError: if what speaks its protocol is not installed, or there is no such protocol.
     """
+    address = StorageURL(url)
+    # A disk has folders, which a store of objects does not.
+    options = {"auto_mkdir": True} if address.scheme in ("file", "local") else {}
     try:
-        from fsspec.core import url_to_fs
-    except ImportError:
-        raise StorageError(
-            f"{url}: folders in object storage need fsspec; pip install 'sslkit[storage]', or give a folder"
-        ) from None
-    protocol = url.partition("://")[0]
-    try:
-        # A disk has folders, which a store of objects does not.
-        files, path = url_to_fs(url, **({"auto_mkdir": True} if protocol in ("file", "local") else {}))
-    except ImportError as error:
-        raise StorageError(
-            f"{url}: {_told(error)}; pip install 'sslkit[storage]' brings s3://, and other storage has a package of "
-            "its own, such as gcsfs for gs:// and adlfs for az://"
-        ) from None
-    except ValueError as error:
-        raise StorageError(
-            f"{url}: {_told(error)}; there are s3://, gs://, az://, file:// and whatever else fsspec knows"
-        ) from None
-    return files, path.rstrip("/")
-
-
-def _told(error: Exception) -> str:
-    """Return what an error says, on a line, without what the environment holds in secret."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    for name, value in os.environ.items():
-        if len(value) >= 8 and any(word in name.upper() for word in _SECRETS):
-            text = text.replace(value, "***")
-    return abbreviate(printable(text, keep=""), _MOST_OF_AN_ANSWER).rstrip(".")
+        files = file_system(address, options)
+    except DataError as error:
+        raise StorageError(str(error)) from None
+    return files, files._strip_protocol(url).rstrip("/")

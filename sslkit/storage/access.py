@@ -10,11 +10,18 @@ from typing import Any, BinaryIO, cast
 
 from sslkit.errors import DataError
 from sslkit.files import MAX_BYTES
-from sslkit.printable import abbreviate, listed
+from sslkit.printable import abbreviate, listed, printable
 from sslkit.storage.objects import StoredObject
 from sslkit.storage.url import StorageURL
 
-_PACKAGES = {"s3": "'sslkit[storage]'", "s3a": "'sslkit[storage]'", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs"}
+_PACKAGES = {
+    "s3": "'sslkit[storage]'",
+    "s3a": "'sslkit[storage]'",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "abfs": "adlfs",
+    "az": "adlfs",
+}
 
 _SECRET = re.compile(r"(SECRET|TOKEN|PASSWORD|CREDENTIAL|_KEY)", re.IGNORECASE)
 
@@ -148,4 +155,5 @@ def reason(error: Exception) -> str:
     for name, value in os.environ.items():
         if len(value) >= 8 and _SECRET.search(name):
             text = text.replace(value, "***")
-    return abbreviate(f"{type(error).__name__}: {text}" if text else type(error).__name__, 300)
+    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return abbreviate(printable(told, keep=""), 300).rstrip(".")

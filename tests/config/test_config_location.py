@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sslkit.config import Location, PluginConfig, StorageOptions, to_toml
+from sslkit.config import Location, PluginConfig, StorageOptions, parse_config, to_toml
 from sslkit.config.loading import validate
 from sslkit.errors import ConfigError
 from sslkit.storage import StorageURL
@@ -113,3 +113,24 @@ def test_python_may_give_them_as_they_are() -> None:
     assert Places(table="s3://bucket/a.csv").table == url  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match="table"):
         Places(table=b"s3://bucket")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("decoded", "/study/decoded"), ("s3:/x", "/study/s3:/x"), ("s3://bucket/x/", "s3://bucket/x")],
+)
+def test_decoded_images_are_in_a_folder_or_at_a_url(given: str, meant: str) -> None:
+    tables = {key: {"name": "x"} for key in ("dataset", "backbone", "pretext", "head")}
+    config = parse_config({**tables, "images": {"cache": given}}, root="/study")
+    written = config.model_dump(mode="json", exclude_none=True)
+    assert f'cache = "{meant}"' in to_toml(written)
+    assert parse_config(written, root="/another").images.cache == config.images.cache
+
+
+def test_the_url_of_decoded_images_holds_no_password() -> None:
+    tables = {key: {"name": "x"} for key in ("dataset", "backbone", "pretext", "head")}
+    with pytest.raises(
+        ConfigError, match=r"^images\.cache: the URL holds credentials, which a run would write"
+    ) as told:
+        parse_config({**tables, "images": {"cache": "ftp://ann:word@host/x"}})
+    assert "word@" not in str(told.value)

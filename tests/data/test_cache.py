@@ -302,7 +302,9 @@ def test_where_caches_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert local_root(Path("/data/cache")) == Path("/data/cache")
 
 
-@pytest.mark.parametrize(("given", "problem"), [("s3:///", "names no folder"), ("ftp://ann:x@host/c", "a password")])
+@pytest.mark.parametrize(
+    ("given", "problem"), [("s3:///", "names no bucket"), ("ftp://ann:x@host/c", "holds credentials")]
+)
 def test_a_url_of_a_cache_that_is_none(monkeypatch: pytest.MonkeyPatch, given: str, problem: str) -> None:
     monkeypatch.setenv("SSLKIT_CACHE", given)
     with pytest.raises(ConfigError, match=rf"^SSLKIT_CACHE: .*{problem}"):
