@@ -283,6 +283,7 @@ def test_plugins_are_listed_with_their_distribution(
         ("dataset", "npz"),
         ("dataset", "synthetic-fundus"),
         ("executor", "local"),
+        ("executor", "slurm"),
         ("observer", "mlflow"),
         ("observer", "tensorboard"),
     }
