@@ -15,7 +15,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,13 @@ def _folder_of_call(base: Path) -> Iterator[Path]:
     """
     folder = base / datetime.now(UTC).strftime(f"%Y%m%dT%H%M%S-{os.getpid()}")
     make_folder(folder)
-    yield folder
-    if all(path.name.startswith(".") or path.suffix == ".sh" for path in folder.iterdir()):
-        shutil.rmtree(folder)
-        if not any(base.iterdir()):
-            base.rmdir()
+    try:
+        yield folder
+    finally:
+        if all(path.name.startswith(".") or path.suffix == ".sh" for path in folder.iterdir()):
+            shutil.rmtree(folder)
+            with suppress(OSError):  # of other calls, something is left there
+                base.rmdir()
 
 
 @hookimpl

@@ -146,6 +146,8 @@ class Campaign:
                 self._settle(entry)
             elif queue.has_ended(state):
                 self._settle_dead(entry, state, node)
+            elif state:
+                entry.ended = None  # it was between two tries
         self._share_out()
         return len(self.out) < len(entries)
 

@@ -291,6 +291,7 @@ def test_plugins_are_listed_with_their_distribution(
         ("dataset", "synthetic-fundus"),
         ("executor", "local"),
         ("executor", "ray"),
+        ("executor", "slurm"),
         ("observer", "mlflow"),
         ("observer", "tensorboard"),
     }
