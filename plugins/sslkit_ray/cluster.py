@@ -95,7 +95,7 @@ def connect(config: RayConfig, cores: int | None = None) -> Cluster:
         with _own_signals(), _quietly():
             ray.init(**options)
         _keep_off_the_screen()
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+    except (ConnectionError, RuntimeError, ValueError, OSError, ImportError) as error:
         raise RunError(_refusal(address, str(error))) from error
     return Cluster(config, ours=address is None, joined=True)
 

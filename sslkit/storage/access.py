@@ -14,14 +14,7 @@ from sslkit.printable import abbreviate, listed, printable
 from sslkit.storage.objects import StoredObject
 from sslkit.storage.url import StorageURL
 
-_PACKAGES = {
-    "s3": "'sslkit[storage]'",
-    "s3a": "'sslkit[storage]'",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "abfs": "adlfs",
-    "az": "adlfs",
-}
+_PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 
 _SECRET = re.compile(r"(SECRET|TOKEN|PASSWORD|CREDENTIAL|_KEY)", re.IGNORECASE)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from studies import tiny_config
 
 import sslkit
@@ -14,6 +15,7 @@ from sslkit.experiment.bench import job_seconds, measure_run
 from sslkit.experiment.observation import PlanObserver, ScoreObserver, Silent
 from sslkit.experiment.study import resolve
 from sslkit.registry import build_registry
+from sslkit_local import Local
 
 
 class Attentive(Silent):
@@ -76,3 +78,24 @@ def test_what_a_bench_has_measured_is_told_of_each_job(tmp_path: Path) -> None:
     total = sum(plan.seconds.values())
     hours = bench.estimate["jobs_hours"]
     assert hours * 3600 <= total <= hours * 3600 * bench.estimate["workers"] * 1.001
+
+
+@pytest.mark.parametrize(("asked", "workers"), [("auto", 1), (2, 2)])
+def test_an_executor_says_how_many_jobs_there_is_room_for_where_it_runs_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: int | str, workers: int
+) -> None:
+    devices: list[str] = []
+
+    def one(executor: Local, device: str) -> int:
+        devices.append(device)
+        return 1
+
+    monkeypatch.setattr(Local, "default_workers", one)
+    attentive = Attentive()
+    evaluation = {"label_fractions": [1.0], "arms": ["knn"]}
+    config = tiny_config(evaluation=evaluation, compute={"workers": asked, "device": "cpu"})
+    sslkit.run(config, tmp_path / "run", observer=attentive)
+    assert [plan.workers for plan in attentive.plans] == [workers]
+    assert devices == (["cpu"] if asked == "auto" else [])
+    sslkit.run(config, tmp_path / "run")  # where there is nothing to do, nobody is asked
+    assert len(devices) <= 1

@@ -99,7 +99,7 @@ class TestRefusals:
         with pytest.raises(RunError, match=f"the Ray cluster {re.escape(repr(address))} cannot be used: "):
             connect(RayConfig(address=address))
 
-    @pytest.mark.parametrize("error", [RuntimeError, ConnectionError])
+    @pytest.mark.parametrize("error", [RuntimeError, ConnectionError, ImportError])
     def test_what_ray_says_of_versions_is_passed_on_and_signals_are_kept(
         self, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
     ) -> None:
