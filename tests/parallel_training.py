@@ -80,7 +80,7 @@ def _execute(job: PretrainingJob, until: int | None) -> dict[str, Any]:
 
     narrow = torch.Tensor.float
 
-    class InDouble(pretraining._Pretraining):
+    class InDouble(pretraining.PretrainingLoop):
         def _make_task(self) -> PretextTask[Any]:
             task = super()._make_task().double()
             for module in task.modules():
@@ -103,7 +103,7 @@ def _execute(job: PretrainingJob, until: int | None) -> dict[str, Any]:
             finally:
                 torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
 
-    pretraining._Pretraining = InDouble  # type: ignore[misc]
+    pretraining.PretrainingLoop = InDouble  # type: ignore[misc]
     updates: list[int] = []
 
     def report(values: Mapping[str, Any]) -> None:

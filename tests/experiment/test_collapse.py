@@ -18,7 +18,7 @@ from torch import nn
 
 import sslkit
 from sslkit import PluginConfig
-from sslkit.experiment import pretraining
+from sslkit.experiment import pretraining, pretraining_loop
 from sslkit.experiment.collapse import collapse_notices, collapse_sentence, ended_collapsed
 from sslkit.experiment.collapse_watch import (
     CollapseWatch,
@@ -166,7 +166,7 @@ class TestAWatch:
 
     @pytest.fixture
     def watch(self, tmp_path: Path) -> CollapseWatch:
-        return pretraining._Pretraining(self.job(tmp_path, epochs=60, batch_size=4), lambda values: None).watch
+        return pretraining.PretrainingLoop(self.job(tmp_path, epochs=60, batch_size=4), lambda values: None).watch
 
     def test_changes_no_bit_of_what_is_learnt(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         class Blind(CollapseWatch):
@@ -182,14 +182,14 @@ class TestAWatch:
         weights = []
         for watch in (Blind, Staring):
             job = self.job(tmp_path / watch.__name__)
-            monkeypatch.setattr(pretraining, "CollapseWatch", watch)
+            monkeypatch.setattr(pretraining_loop, "CollapseWatch", watch)
             job.execute(lambda values: None)
             weights.append((job.folder / "backbone.safetensors").read_bytes())
             assert all(("feature_spread" in line) == (watch is Staring) for line in read_log(job))
         assert weights[0] == weights[1]
 
     def test_leaves_the_task_and_the_global_generator_as_they_were(self, tmp_path: Path) -> None:
-        training = pretraining._Pretraining(self.job(tmp_path), lambda values: None)
+        training = pretraining.PretrainingLoop(self.job(tmp_path), lambda values: None)
         training.task.train()
         before = {name: value.clone() for name, value in training.task.state_dict().items()}
         state = torch.random.get_rng_state()

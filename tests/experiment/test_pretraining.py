@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sslkit.engine.precision import Compute
 from sslkit.engine.seeding import shuffled_rows
-from sslkit.experiment import pretraining
+from sslkit.experiment import pretraining, pretraining_loop
 from sslkit.experiment.cell import CellJob
 from sslkit.experiment.checkpoint import read_checkpoint
 from sslkit.experiment.pretraining import PretrainingJob
@@ -170,7 +170,7 @@ def test_a_checkpoint_of_another_job_is_not_used(tmp_path: Path) -> None:
 
 def test_views_do_not_depend_on_the_chunks_beside_them(tmp_path: Path) -> None:
     job = make_job(tmp_path, batch_size=12)
-    worker = pretraining._Pretraining(job, lambda values: None)
+    worker = pretraining.PretrainingLoop(job, lambda values: None)
 
     views = worker._views(1)["images"]
 
@@ -224,7 +224,7 @@ class TestProbe:
         job = make_job(tmp_path, probe_every=1)
         seen: list[int] = []
         monkeypatch.setattr(
-            pretraining, "probe_representation", lambda features, grades, groups: seen.append(len(grades))
+            pretraining_loop, "probe_representation", lambda features, grades, groups: seen.append(len(grades))
         )
         job.execute(lambda values: None)
         fewest = min(cell.training_rows.size for cell in make_cells(tmp_path / "cells") if cell.fold == 0)
@@ -236,15 +236,15 @@ class TestProbe:
         last, best = make_job(tmp_path / "last", probe_every=1), make_job(tmp_path / "best", probe_every=1, keep="best")
         assert last.identity != best.identity
         scores = iter([0.1, 0.4, 0.4] * 2)
-        monkeypatch.setattr(pretraining, "probe_representation", lambda *_: next(scores))
+        monkeypatch.setattr(pretraining_loop, "probe_representation", lambda *_: next(scores))
         after: list[dict[str, torch.Tensor]] = []
-        end_epoch = pretraining._Pretraining._end_epoch
+        end_epoch = pretraining.PretrainingLoop._end_epoch
 
         def remember(self: Any, *arguments: Any) -> None:
             after.append({name: value.clone() for name, value in self.task.encoder.state_dict().items()})
             end_epoch(self, *arguments)
 
-        monkeypatch.setattr(pretraining._Pretraining, "_end_epoch", remember)
+        monkeypatch.setattr(pretraining.PretrainingLoop, "_end_epoch", remember)
         for job in (last, best):
             job.execute(lambda values: None)
         config = json.loads((best.folder / "config.json").read_text())["sslkit"]
@@ -293,7 +293,7 @@ class CountingBytes(TorchDispatchMode):
 
 
 def test_a_batch_of_views_is_made_with_no_copy_to_spare(tmp_path: Path) -> None:
-    training = pretraining._Pretraining(make_job(tmp_path), lambda values: None)
+    training = pretraining.PretrainingLoop(make_job(tmp_path), lambda values: None)
     image = 3 * 32 * 32
     with CountingBytes() as counting:
         views = training._views(0)
@@ -306,7 +306,7 @@ def test_a_batch_of_views_is_made_with_no_copy_to_spare(tmp_path: Path) -> None:
 def test_an_update_asks_the_loss_once_and_no_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # On an accelerator every question would wait for all work that is queued.
     job = make_job(tmp_path)
-    training = pretraining._Pretraining(job, lambda values: None)
+    training = pretraining.PretrainingLoop(job, lambda values: None)
     asked: list[str] = []
     for name in ("item", "tolist", "__bool__", "__float__"):
         original = getattr(torch.Tensor, name)

@@ -68,7 +68,7 @@ def test_the_views_are_those_of_the_first_epoch_bit_for_bit(name: str, jobs: dic
     _, strips, unchanged, unseen = TASKS[name]
     assert [(strip.name, strip.number, strip.parts) for strip in seen.strips] == strips
     assert (list(seen.unchanged), list(seen.unseen)) == (unchanged, unseen)
-    training = pretraining._Pretraining(job, lambda values: None)
+    training = pretraining.PretrainingLoop(job, lambda values: None)
     own = []
     for image in sample:
         views = show_views(training.task, training._views(image.update), 12)
