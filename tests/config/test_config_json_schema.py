@@ -138,7 +138,7 @@ def test_a_resolved_configuration_is_accepted(validator: jsonschema.Draft202012V
             "$.head.encoding",
             "'ordnal' is not one of ['ordinal', 'softmax', 'regression']",
         ),
-        ({"compute": {"executor": "lokal"}}, "$.compute.executor", "'lokal' is not one of ['local']"),
+        ({"compute": {"executor": "lokal"}}, "$.compute.executor", "'lokal' is not one of ['local'"),
         ({"compute": {"workers": 0}}, "$.compute.workers", "0 is not valid under any of the given schemas"),
         ({"evaluation": {"folds": 1}}, "$.evaluation.folds", "1 is less than the minimum of 2"),
         (
