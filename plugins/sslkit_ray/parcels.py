@@ -55,5 +55,5 @@ class Dispatch:
 
 def _chunks(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
     with path.open("rb") as file:
-        while len(chunk := np.fromfile(file, np.uint8, _CHUNK)):
-            yield chunk
+        while content := file.read(_CHUNK):
+            yield np.frombuffer(content, np.uint8)

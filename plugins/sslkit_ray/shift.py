@@ -7,7 +7,6 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from sslkit import Job, JobObserver, JobQueue, MovableJob, receive_results, versions
@@ -15,9 +14,10 @@ from sslkit.errors import RunError
 from sslkit_ray.begin import make_begin
 from sslkit_ray.cluster import Cluster
 from sslkit_ray.parcels import Dispatch
-from sslkit_ray.postbox import Letter, Postbox
+from sslkit_ray.postbox import Letter, open_postbox
 from sslkit_ray.processes import Process
 from sslkit_ray.site import tidy_node
+from sslkit_ray.tries import Try
 
 _SILENCE = 600.0
 """Seconds after which a job that tells nothing is spoken of, and again after each such span."""
@@ -37,32 +37,6 @@ _LOOK = 5.0
 _ADVICE = "Run the same command again, with executor.memory set to the GiB that a job needs if memory is short."
 
 
-@dataclass(eq=False)
-class Try:
-    """One try of a job.
-
-    Attributes:
-        job: the job.
-        sender: what its letters are signed with.
-        ref: Ray's reference to its outcome.
-        request: what it asks of a node.
-        heard: when it last told of anything, or was handed over.
-        place: where it runs, once it has begun.
-    """
-
-    job: Job
-    sender: str
-    ref: Any
-    request: Mapping[str, float]
-    heard: float = field(default_factory=time.monotonic)
-    place: Mapping[str, Any] | None = None
-
-    @property
-    def where(self) -> str:
-        """The node, for people."""
-        return "its node" if self.place is None else f"the node {self.place['name']} ({self.place['node'][:8]})"
-
-
 class Shift:
     """Hands jobs to Ray as room is made, passes on what they tell, and settles what has become of them."""
 
@@ -79,8 +53,7 @@ class Shift:
         self._site = {"scratch": self.config.scratch, "run": secrets.token_hex(8)}
         self._versions = versions()
         self._begin = ray.remote(max_calls=1, max_retries=0)(make_begin())
-        actor: Any = ray.remote(num_cpus=0, max_restarts=0)(Postbox)
-        self._postbox = actor.options(**_beside_the_driver()).remote()
+        self._postbox = open_postbox()
         self._news = self._postbox.fetch.remote()
 
     def work(self) -> None:
@@ -187,15 +160,15 @@ class Shift:
 
         letters: list[Letter] = ray.get(self._news)
         self._news = self._postbox.fetch.remote()
-        for letter in letters:
-            entry = self.tries.get(letter.sender)
+        for sender, values, place in letters:
+            entry = self.tries.get(sender)
             if entry is None:  # of a try that has ended otherwise
                 continue
-            if letter.place is not None:
-                entry.place = letter.place
-                self._used.setdefault(letter.place["node"], []).append(letter.place["process"])
+            if place is not None:
+                entry.place = place
+                self._used.setdefault(place["node"], []).append(place["process"])
                 self.queue.started(entry.job)
-            self._pass_on(entry, letter.values)
+            self._pass_on(entry, values)
 
     def _pass_on(self, entry: Try, values: Sequence[Mapping[str, Any]]) -> None:
         entry.heard = time.monotonic()
@@ -304,12 +277,3 @@ class Shift:
                 calls.append(tidy.options(scheduling_strategy=there).remote(site, node, self._used[node]))
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=_TIDY)
-
-
-def _beside_the_driver() -> dict[str, Any]:
-    """Return where the postbox goes: it dies with the driver's own node, and with no other."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    here = ray.get_runtime_context().get_node_id()
-    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}

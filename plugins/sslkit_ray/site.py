@@ -104,7 +104,11 @@ class Desk:
     def written(self, folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
         """Return the files that the job has left in a folder, by name."""
         paths = [path for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else []
-        return {path.name: np.fromfile(path, np.uint8) for path in paths if self._came.get(path) != _mark(path)}
+        return {
+            path.name: np.frombuffer(path.read_bytes(), np.uint8)
+            for path in paths
+            if self._came.get(path) != _mark(path)
+        }
 
     def _unpack(self, target: Path, name: str, files: Sequence[Parcel]) -> None:
         scratch = part_of(self.folder / "images")

@@ -16,7 +16,6 @@ from typing import Any
 import ray
 
 from sslkit import Job, MovableJob, carry_out, versions
-from sslkit_ray.postbox import Letter
 from sslkit_ray.processes import this_process
 from sslkit_ray.site import Site
 
@@ -115,7 +114,7 @@ class Teller:
         with self._lock:
             values, self._values = self._values, []
         place, self._place = self._place, None
-        self._sent = [*self._sent[-1:], self._postbox.post.remote(Letter(self._sender, values, place))]
+        self._sent = [*self._sent[-1:], self._postbox.post.remote((self._sender, values, place))]
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True

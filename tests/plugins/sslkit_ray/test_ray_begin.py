@@ -42,7 +42,7 @@ class Post:
 
     @property
     def values(self) -> list[Any]:
-        return [value for letter in self.letters for value in letter.values]
+        return [value for _, values, _ in self.letters for value in values]
 
 
 @pytest.fixture(autouse=True)
@@ -109,11 +109,11 @@ def test_a_job_is_carried_out_and_all_that_it_tells_arrives_in_its_order(tmp_pat
     assert outcome["done"]
     told = [*post.values, *outcome["rest"]]
     assert told[:3] == [{"done": done, "total": 3} for done in (1, 2, 3)]
-    first = post.letters[0]
-    assert first.sender == "a#1"
-    assert first.place is not None
-    assert first.place["node"] == NODE
-    assert all(letter.place is None for letter in post.letters[1:])
+    sender, _, place = post.letters[0]
+    assert sender == "a#1"
+    assert place is not None
+    assert place["node"] == NODE
+    assert all(place is None for _, _, place in post.letters[1:])
 
 
 @pytest.mark.parametrize(
