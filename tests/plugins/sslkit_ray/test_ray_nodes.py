@@ -133,7 +133,7 @@ def nodes_that_see_none_of(cluster: Any, folders: list[Path]) -> Iterator[None]:
     ]
     try:
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while ray.cluster_resources().get("CPU") != 2:
             assert time.monotonic() < deadline, "the nodes do not join"
             time.sleep(0.5)
