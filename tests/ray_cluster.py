@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import ray
 
 
 @contextmanager
@@ -27,4 +28,5 @@ def cluster_of(nodes: int, cpus: int = 1) -> Iterator[Any]:
                 cluster.add_node(num_cpus=cpus)
             yield cluster
         finally:
+            ray.shutdown()  # of a test that failed: a cluster cannot end under its driver
             cluster.shutdown()

@@ -226,8 +226,8 @@ class Shift:
         if times > self.config.max_node_failures:
             self.queue.failed(
                 entry.job,
-                f"{entry.where} died, as {times - 1} before it had under this job; executor.max_node_failures "
-                f"is {self.config.max_node_failures}. {_ADVICE}",
+                f"{entry.where} died; it has begun anew {times - 1} times before, and executor.max_node_failures is "
+                f"{self.config.max_node_failures}. {_ADVICE}",
             )
         else:
             self.queue.begins_anew(entry.job, f"{entry.where} died; the job begins anew on another")

@@ -18,6 +18,7 @@ from ray_cluster import cluster_of
 from studies import tiny_config
 
 import sslkit
+from sslkit.errors import JobError, RunError
 from sslkit.experiment.observation import Silent
 from sslkit.experiment.run_result import RunResult
 from sslkit.interfaces import Job
@@ -101,10 +102,11 @@ def test_a_job_whose_nodes_die_too_often_fails(tmp_path: Path) -> None:
     with cluster_of(2) as cluster:
         nodes = iter(list(cluster.worker_nodes))
         watching = Watching(lambda: cluster.remove_node(next(nodes), allow_graceful=False))
-        found = run_on(cluster, tmp_path / "run", watching, max_node_failures=0)
-        reasons = [reason for _, reason in found.failures]
-        assert reasons
-        assert all("executor.max_node_failures is 0" in reason for reason in reasons)
+        with pytest.raises(
+            JobError, match=r"died; it has begun anew 0 times before, and executor\.max_node_failures is 0"
+        ):
+            run_on(cluster, tmp_path / "run", watching, max_node_failures=0)
+        assert watching.acted
 
 
 def may_unshare() -> bool:
@@ -131,7 +133,7 @@ def nodes_that_see_none_of(cluster: Any, folders: list[Path]) -> Iterator[None]:
     ]
     try:
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while ray.cluster_resources().get("CPU") != 2:
             assert time.monotonic() < deadline, "the nodes do not join"
             time.sleep(0.5)
@@ -153,9 +155,7 @@ def test_nodes_that_see_nothing_of_the_driver_s_disk(tmp_path: Path, local: RunR
         patch.setenv("SSLKIT_CACHE", str(cache))
         with cluster_of(0) as cluster, nodes_that_see_none_of(cluster, [tmp_path / "runs", cache]):
             shared = Watching()
-            with pytest.raises(
-                sslkit.errors.RunError, match=r"cannot take part in the run: it does not see .*runs/blind"
-            ):
+            with pytest.raises(RunError, match=r"cannot take part in the run: it does not see .*runs/blind"):
                 run_on(cluster, tmp_path / "runs" / "blind", shared)
             found = run_on(cluster, tmp_path / "runs" / "run", Watching(), storage="object-store", scratch=str(scratch))
             assert_same_results(found, local)
