@@ -49,15 +49,15 @@ def write_study(folder: Path, **changes: Any) -> Path:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """Two pretrainings of some seconds, with a cell each."""
-    return write_study(tmp_path, pretraining={"epochs": 120})
+    """Two pretrainings of some fifteen seconds, with a cell each."""
+    return write_study(tmp_path, pretraining={"epochs": 400})
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same study by the local executor."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    study = write_study(folder, pretraining={"epochs": 120}, executor={})
+    study = write_study(folder, pretraining={"epochs": 400}, executor={})
     study.write_text(study.read_text().replace('executor = "slurm"', 'executor = "local"'))
     run(study, folder / "run")
     return folder / "run"
@@ -210,7 +210,7 @@ def test_jobs_outlive_a_command_that_is_killed_and_the_next_takes_over(
 def test_a_job_whose_time_is_nearly_up_queues_itself_again(undisturbed: Path, tmp_path: Path) -> None:
     # Slurm may send the signal a minute early: of two minutes, jobs have between some seconds and eighty.
     study = write_study(
-        tmp_path, pretraining={"epochs": 120}, executor={"poll_seconds": 1, "time": 2, "signal_seconds": 40}
+        tmp_path, pretraining={"epochs": 400}, executor={"poll_seconds": 1, "time": 2, "signal_seconds": 40}
     )
     process = begin(study, tmp_path / "run")
     wait_for(lambda: under_way(tmp_path / "run"))
