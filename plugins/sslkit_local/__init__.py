@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -80,7 +81,7 @@ class _Shift:
                 return
 
     def _start(self, job: Job) -> None:
-        slot = min(set(range(len(self.running) + 1)) - {entry.slot for entry in self.running})
+        slot = _free_slot(self.running, job.processes)
         again = self.queue.tried(job)
         with stops_held():
             self.running.append(worker.start(self.context, job, slot, again=again))
@@ -111,6 +112,16 @@ class _Shift:
             self.queue.died(ended.job, ended.how_it_died(), _ADVICE)
 
 
+def _free_slot(running: Sequence[Worker], processes: int) -> int:
+    """Return the lowest number whose GPUs are no other job's: job n of two processes has those of 2n and 2n + 1."""
+    taken = {gpu for entry in running for gpu in _gpus(entry.slot, entry.job.processes)}
+    return next(slot for slot in count() if taken.isdisjoint(_gpus(slot, processes)))
+
+
+def _gpus(slot: int, processes: int) -> range:
+    return range(slot * processes, (slot + 1) * processes)
+
+
 def _share_cores(running: Sequence[Worker], ready: Sequence[Job], workers: int) -> bool:
     """Return whether the last jobs should begin at once, more of them than there are cores."""
     import torch
@@ -118,6 +129,8 @@ def _share_cores(running: Sequence[Worker], ready: Sequence[Job], workers: int) 
     total = len(running) + len(ready)
     if not ready or len(running) < workers or total >= 2 * workers or workers != _cores():
         return False
+    if any(job.processes > 1 for job in (*ready, *(entry.job for entry in running))):
+        return False  # what pays is reckoned of jobs of one core
     if torch.accelerator.is_available() or not all(entry.peak and not entry.again for entry in running):
         return False
     pays = sharing.pays([entry.left for entry in running], [job.cost for job in ready], workers)

@@ -29,7 +29,7 @@ class Worker:
         job: the job.
         process: the process.
         pipe: brings what the job tells.
-        slot: the lowest number that no process beside it has.
+        slot: the lowest number that no job beside it has, counted in groups of as many GPUs as the job has processes.
         heard: when it last told of anything.
         again: whether this is the job's second try.
         left: of the job's cost.
@@ -93,15 +93,20 @@ def start(context: Any, job: Job, slot: int, *, again: bool = False) -> Worker:
 
 
 def stop(workers: Sequence[Worker]) -> None:
-    """End processes at a safe point of their jobs, or by force where they do not come to one."""
-    for worker in workers:
-        worker.process.terminate()
-    deadline = time.monotonic() + _GRACE
-    for worker in workers:
-        worker.process.join(max(0.0, deadline - time.monotonic()))
-    for worker in workers:
-        worker.process.kill()
-        worker.process.join()
+    """End processes at a safe point of their jobs, or by force where they do not come to one.
+
+    Whatever interrupts the waiting, a second Ctrl-C say, ends them by force at once.
+    """
+    try:
+        for worker in workers:
+            worker.process.terminate()
+        deadline = time.monotonic() + _GRACE
+        for worker in workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+    finally:
+        for worker in workers:
+            worker.process.kill()
+            worker.process.join()
 
 
 def _work(job: Job, pipe: Connection, slot: int) -> None:

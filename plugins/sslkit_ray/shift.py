@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sslkit import Job, JobObserver, JobQueue, MovableJob, receive_results, versions
-from sslkit.errors import RunError
+from sslkit.errors import RunError, StorageError
 from sslkit_ray.begin import make_begin
 from sslkit_ray.cluster import Cluster
 from sslkit_ray.parcels import Dispatch
@@ -210,9 +210,7 @@ class Shift:
             )
         self._pass_on(entry, outcome["rest"])
         if "done" in outcome:
-            if "files" in outcome and isinstance(entry.job, MovableJob):
-                receive_results(entry.job, outcome["files"])
-            self.queue.finished(entry.job)
+            self._take(entry, outcome)
         elif "failed" in outcome:
             self.queue.failed(entry.job, outcome["failed"])
         elif "stopped" in outcome:
@@ -220,6 +218,18 @@ class Shift:
         else:
             how = f"its process on {entry.where} ended with status {outcome['exited']} before its result stood"
             self.queue.died(entry.job, how, _ADVICE)
+
+    def _take(self, entry: Try, outcome: Mapping[str, Any]) -> None:
+        """Put the results of a job in their place, unless they stand there."""
+        try:
+            if "files" in outcome and isinstance(entry.job, MovableJob):
+                receive_results(entry.job, outcome["files"])
+        except StorageError as error:
+            self.queue.failed(entry.job, str(error))
+        except RunError as error:  # damaged on their way
+            self.queue.died(entry.job, str(error), "Is the memory or the network of a node at fault?")
+        else:
+            self.queue.finished(entry.job)
 
     def _begin_anew(self, entry: Try) -> None:
         times = self._node_failures[entry.job.id] = self._node_failures.get(entry.job.id, 0) + 1

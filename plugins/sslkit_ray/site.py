@@ -59,13 +59,13 @@ class Site:
 
     def _remove_abandoned(self) -> None:
         for folder in self.base.iterdir():
-            if folder.is_dir() and folder != self.folder and time.time() - folder.stat().st_mtime > _ABANDONED:
-                try:
+            try:
+                if folder.is_dir() and folder != self.folder and time.time() - folder.stat().st_mtime > _ABANDONED:
                     with _lock(folder, timeout=0):
                         if not any(is_there(int(path.name.partition("-")[0])) for path in folder.glob("desks/*-*")):
                             shutil.rmtree(folder, ignore_errors=True)
-                except Timeout:
-                    continue
+            except (Timeout, OSError):  # its own run, or another job, is at it
+                continue
 
 
 class Desk:

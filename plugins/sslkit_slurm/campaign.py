@@ -79,8 +79,8 @@ class Campaign:
             ids = [name for name in known if re.fullmatch(r"\d+(_\d+)?", name)]
         except (OSError, ValueError, TypeError):
             return
-        said = queue.states(ids) or {}
-        alive = [name for name in ids if not queue.has_ended(said.get(name, (queue.GONE, ""))[0])]
+        said = queue.states(ids)  # where Slurm does not answer, all of them may be alive
+        alive = [name for name in ids if said is None or not queue.has_ended(said[name][0])]
         if alive:
             told = f"{len(alive)} jobs of an earlier call are still on the cluster; they are stopped and begun again"
             self.observer.progressed(self.jobs[0], {"warning": told})

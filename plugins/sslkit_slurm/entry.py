@@ -46,7 +46,10 @@ class Entry:
         return self.id.partition("_")[0]
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Yield what it has told since it was last asked, line by line, as far as lines are whole."""
+        """Yield what it has told since it was last asked, line by line, as far as lines are whole.
+
+        What its process had half written when it was killed, before Slurm began it again, is no line and passed over.
+        """
         try:
             with self.told.open("rb") as file:
                 file.seek(self.position)
@@ -57,7 +60,11 @@ class Entry:
             if not line.endswith(b"\n"):
                 return
             self.position += len(line)
-            yield json.loads(line)
+            try:
+                values = json.loads(line)
+            except ValueError:
+                continue
+            yield values
 
     @property
     def log(self) -> Path:

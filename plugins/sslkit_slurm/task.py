@@ -141,6 +141,8 @@ class _Teller:
         self._flushed = 0.0
 
     def __enter__(self) -> _Teller:
+        if self._file.tell():  # an earlier try was killed in the midst of a line, perhaps
+            self._file.write("\n")
         self._write({"node": platform.node(), "process": os.getpid()})
         self.flush()
         return self

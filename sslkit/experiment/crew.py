@@ -11,7 +11,7 @@ import pickle
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -96,7 +96,8 @@ class Crew:
         Args:
             directory: of the run that has finished; None where it has not.
         """
-        self._tell(directory)
+        with suppress(RunError):  # torchrun is gone, and they hear of that themselves
+            self._tell(directory)
 
     def follow(self) -> Path:
         """Take part in the pretrainings of the first process until it has finished its run; return the directory.
@@ -136,24 +137,33 @@ class Crew:
                 ) from error
 
     def _tell(self, message: Compute | Path | None) -> None:
-        self._store.set(f"sslkit/{self._number}", pickle.dumps(message))
+        with self._reached():
+            self._store.set(f"sslkit/{self._number}", pickle.dumps(message))
         if not isinstance(message, Compute):
             self._number += 1
 
     def _hear(self, stopped: Sequence[float]) -> Compute | Path | None:
         """Wait for what the first process says next."""
         key = f"sslkit/{self._number}"
-        try:
+        with self._reached():
             while not self._store.check([key]):
                 if stopped and time.monotonic() - stopped[0] > _GRACE:
                     return None
                 time.sleep(_BETWEEN)
             message: Compute | Path | None = pickle.loads(self._store.get(key))
-        except RuntimeError as error:
-            raise RunError(f"process {self.launched.rank} lost torchrun: {error}") from error
         if not isinstance(message, Compute):
             self._number += 1
         return message
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Say of what torchrun's store raises that torchrun, which keeps it, is gone."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise RunError(
+                f"process {self.launched.rank} lost torchrun: {error}; the same command goes on from here"
+            ) from error
 
 
 @cache

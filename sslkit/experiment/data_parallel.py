@@ -13,6 +13,7 @@ import signal
 import tempfile
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -31,7 +32,7 @@ from sslkit.processes import follow_parent, stops_held
 _PATIENCE = 10.0
 """Seconds that a process may take to end once its part is done."""
 
-_ECHO = 1.0
+_ECHO = 3.0
 """Seconds in which the death of a process is known, after others have felt it."""
 
 _GO_ON, _STOP = "go on", "stop"
@@ -100,17 +101,18 @@ def _attend(members: Sequence[_Member], report: Reporter) -> None:
         for pipe in wait(list(busy)):
             member = busy[pipe]  # type: ignore[index]  # only pipes were waited for
             try:
-                match member.pipe.recv():
-                    case ("progress", values):
-                        _pass_on(values, member, report)
-                    case ("done", _):
-                        del busy[member.pipe]
-                        member.process.join(_PATIENCE)
-                    case ("failed", error):
-                        raise _cause(error, member, members)
+                message = member.pipe.recv()
             except (EOFError, ConnectionError):
                 member.process.join(_PATIENCE)
                 raise _lost(member, members) from None
+            match message:
+                case ("progress", values):
+                    _pass_on(values, member, report)
+                case ("done", _):
+                    del busy[member.pipe]
+                    member.process.join(_PATIENCE)
+                case ("failed", error):
+                    raise _cause(error, member, members)
 
 
 def _pass_on(values: Mapping[str, Any], member: _Member, report: Reporter) -> None:
@@ -118,11 +120,16 @@ def _pass_on(values: Mapping[str, Any], member: _Member, report: Reporter) -> No
         report(values)
     except SystemExit:
         if "done" in values:
-            member.pipe.send(_STOP)
+            _answer(member, _STOP)
             member.process.join()
         raise
     if "done" in values:
-        member.pipe.send(_GO_ON)
+        _answer(member, _GO_ON)
+
+
+def _answer(member: _Member, word: str) -> None:
+    with suppress(ConnectionError):  # it has died, which is found when it is listened to
+        member.pipe.send(word)
 
 
 def _cause(error: SslkitError | str, member: _Member, members: Sequence[_Member]) -> Exception:

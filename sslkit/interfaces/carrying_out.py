@@ -25,7 +25,8 @@ def carry_out(job: Job, report: Reporter, *, slot: int = 0) -> str | None:
     Args:
         job: the job.
         report: takes its progress.
-        slot: the lowest number that no job beside it has on this machine: on one with several GPUs, which is its own.
+        slot: on a machine with several GPUs, which is its own, counted in groups of as many as it has processes: the
+            lowest whose GPUs no job beside it has.
 
     Returns:
         None where its results stand; otherwise why it failed, for people: a sentence, or the traceback of a mistake.

@@ -66,6 +66,10 @@ def receive_results(job: MovableJob, files: Mapping[str, npt.NDArray[np.uint8]])
         RunError: if a file is not what its checksum says.
         StorageError: if the files cannot be written, or the run directory was taken away.
     """
+    if not job.run.is_dir():  # nor is it made anew: it is nobody's
+        raise StorageError(
+            f"the run directory {job.run} was taken away while the run was under way; the same command begins again"
+        )
     make_folder(job.folder.parent)
     scratch = make_scratch(job.folder)
     try:

@@ -167,11 +167,12 @@ class TestItsOwnProcesses:
         assert state["update"] == 3
         assert multiprocessing.active_children() == []
 
-    def test_end_with_whatever_else_the_report_raises(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
+    def test_end_with_whatever_else_the_report_raises(self, tmp_path: Path, error: type[BaseException]) -> None:
         def interrupt(values: Mapping[str, Any]) -> None:
-            raise KeyboardInterrupt
+            raise error
 
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(error):
             self.job(tmp_path).execute(interrupt)
         assert multiprocessing.active_children() == []
 
@@ -192,6 +193,17 @@ class TestItsOwnProcesses:
         job.execute(lambda values: updates.append(values["done"]) if "done" in values else None)
         assert updates[0] in (2, 3)
         assert job.done
+
+    def test_stop_where_one_dies_at_that_very_moment(self, tmp_path: Path) -> None:
+        def stop(values: Mapping[str, Any]) -> None:
+            if "done" in values:
+                for child in multiprocessing.active_children():
+                    child.kill()
+                    child.join()
+                raise SystemExit
+
+        with pytest.raises(SystemExit):
+            self.job(tmp_path).execute(stop)
 
     def test_are_ended_and_named_where_one_dies_in_the_midst_of_an_update(self, tmp_path: Path) -> None:
         with pytest.raises(RunError, match="process 1 of 2 was killed by SIGKILL"):

@@ -114,6 +114,10 @@ def test_results_of_a_run_that_is_gone_are_refused(cell: CellJob, tmp_path: Path
     try:
         with pytest.raises(StorageError, match=r"was taken away or replaced while the run was under way"):
             cell.adopt(tmp_path / "results")
+        shutil.rmtree(cell.run, ignore_errors=True)
+        with pytest.raises(StorageError, match=r"was taken away while the run was under way"):
+            receive_results(cell, contents(tmp_path / "results"))
+        assert not cell.run.exists()
     finally:
         shutil.rmtree(cell.run, ignore_errors=True)
         away.rename(cell.run)

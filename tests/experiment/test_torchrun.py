@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studies import tiny_config
+from heard import Heard
+from studies import prepare_tiny, tiny_config
+from torch import distributed
 
 import sslkit
 from sslkit import api
 from sslkit.config import to_toml
-from sslkit.errors import ConfigError
+from sslkit.errors import ConfigError, RunError
 from sslkit.experiment.checkpoint import read_checkpoint
+from sslkit.experiment.crew import Crew
 from sslkit.torchrun import Launch, follows, launch
 
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -153,6 +156,34 @@ def test_a_process_that_is_killed_ends_the_others(tmp_path: Path, rank: int) -> 
         assert process.returncode != 0
         wait_for(lambda: not alive(process), 10)
     assert read_checkpoint(folder / "last.ckpt", "cpu") is not None
+
+
+class TestWithoutTorchrun:
+    """What becomes of processes whose torchrun was killed, and its store with it."""
+
+    @pytest.fixture
+    def crew(self, monkeypatch: pytest.MonkeyPatch) -> Crew:
+        class Gone:
+            def __getattr__(self, name: str) -> Any:
+                def call(*arguments: Any) -> Any:
+                    raise distributed.DistNetworkError("Connection reset by peer")
+
+                return call
+
+        monkeypatch.setattr("sslkit.experiment.crew.rendezvous", lambda *given, **options: iter([(Gone(), 0, 2)]))
+        return Crew(Launch(0, 2, 0, 2))
+
+    def test_what_is_finished_is_no_failure(self, crew: Crew, tmp_path: Path) -> None:
+        crew.dismiss(tmp_path)
+
+    def test_a_follower_says_so(self, crew: Crew) -> None:
+        with pytest.raises(RunError, match=r"process 0 lost torchrun: Connection reset by peer; the same command goes"):
+            crew.follow()
+
+    def test_so_does_the_first(self, crew: Crew, tmp_path: Path) -> None:
+        job = prepare_tiny(tmp_path / "run").jobs.pretrainings[0]
+        with pytest.raises(RunError, match="process 0 lost torchrun"):
+            crew.carry_out([job], job.recipe.compute, Heard())
 
 
 class TestWhatIsKnownOfTheProcesses:

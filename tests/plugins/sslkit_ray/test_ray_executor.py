@@ -9,41 +9,28 @@ from typing import Any
 
 import pytest
 import ray
+from heard import Heard
 from jobs import Fail, LoadLibraries, Note, Steps, Wait
 from ray import exceptions
 from ray_cluster import cluster_of
 
-from sslkit import Job, JobObserver
-from sslkit.errors import RunError
+from sslkit import Job, JobQueue, MovableJob
+from sslkit.errors import RunError, StorageError
 from sslkit_ray import Ray, RayConfig, shift
+from sslkit_ray.tries import Try
 
 
-class Heard(JobObserver):
-    """Keeps what an executor tells, in its order."""
+class Interrupting(Heard):
+    """Is interrupted once it has heard so much."""
 
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.events: list[tuple[str, str]] = []
-        self.reasons: dict[str, str] = {}
-        self.progress: dict[str, list[dict[str, Any]]] = {}
+    def __init__(self, stop_at: int) -> None:
+        super().__init__()
         self.stop_at = stop_at
 
-    def started(self, job: Job) -> None:
-        self.events.append(("started", job.id))
-
     def progressed(self, job: Job, values: Mapping[str, Any]) -> None:
-        self.progress.setdefault(job.id, []).append(dict(values))
-        if self.stop_at is not None and sum(map(len, self.progress.values())) >= self.stop_at:
+        super().progressed(job, values)
+        if sum(map(len, self.progress.values())) >= self.stop_at:
             raise KeyboardInterrupt
-
-    def finished(self, job: Job) -> None:
-        self.events.append(("finished", job.id))
-
-    def failed(self, job: Job, reason: str) -> None:
-        self.events.append(("failed", job.id))
-        self.reasons[job.id] = reason
-
-    def all(self, event: str) -> set[str]:
-        return {name for kind, name in self.events if kind == event}
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +105,7 @@ def test_an_interrupt_stops_jobs_between_two_updates_and_ends_others(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shift, "_GRACE", 3.0)
-    heard = Heard(stop_at=2)
+    heard = Interrupting(stop_at=2)
     with pytest.raises(KeyboardInterrupt):
         Ray(RayConfig(address=address)).run([Wait("waits"), Steps("steps", tmp_path / "log", 1.0)], 2, heard)
     with pytest.raises(ProcessLookupError):
@@ -133,6 +120,43 @@ def test_silence_is_spoken_of(address: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(shift, "_LOOK", 0.2)
     heard = run(address, [Note("a", tmp_path / "log", seconds=4.0)])
     assert {"warning": "has told nothing for 0 minutes"} in heard.progress["a"]
+
+
+class Placed(Note):
+    """A job whose results come from elsewhere."""
+
+    run = cache = folder = Path()
+    images = reads = ()
+    device = "cpu"
+    moved = adopt = Note.execute
+
+
+@pytest.mark.parametrize(
+    ("error", "events"),
+    [
+        (RunError("its results were damaged"), ["started", "finished"]),
+        (StorageError("the disk is full"), ["started", "failed"]),
+    ],
+)
+def test_results_that_do_not_arrive_end_no_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, events: list[str]
+) -> None:
+    errors = [error]
+
+    def receive(job: object, files: object) -> None:
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(shift, "receive_results", receive)
+    job, heard = Placed("a", tmp_path), Heard()
+    assert isinstance(job, MovableJob)
+    at_work = object.__new__(shift.Shift)
+    at_work.queue, at_work.observer = JobQueue([job], heard), heard
+    while at_work.queue:
+        at_work.queue.started(job)
+        at_work._conclude(Try(job, "a#1", None, {}), {"done": True, "files": {}, "rest": []})
+    assert [event for event, _ in heard.events] == events
+    assert errors == []
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,23 @@ def test_what_a_killed_run_left_on_a_node_goes_with_the_next(tmp_path: Path, mon
         assert busy.folder.exists()
 
 
+def test_a_folder_that_goes_while_it_is_looked_at_fails_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Site(options(tmp_path, "other"), "node").folder
+    other.mkdir(parents=True)
+    stat = Path.stat
+
+    def gone(path: Path, **given: bool) -> os.stat_result:
+        found = stat(path, **given)
+        if path == other:
+            other.rmdir()
+        return found
+
+    monkeypatch.setattr(Path, "stat", gone)
+    with Site(options(tmp_path), "node").desk() as desk:
+        assert desk.folder.is_dir()
+    assert not other.exists()
+
+
 def test_a_node_is_left_as_it_was(tmp_path: Path) -> None:
     node = Site(options(tmp_path), "node")
     with node.desk():

@@ -273,6 +273,26 @@ def test_half_a_line_is_read_when_it_is_whole(
     ]
 
 
+def test_what_a_killed_process_had_half_written_is_passed_over(
+    cluster: Pretended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ['{"told": {"done": 1, "to', '\n{"node": "n2"}\n', '{"told": {"done": 1, "total": 2}}\n']
+
+    def end(name: str) -> str:
+        if texts:
+            with cluster.tasks[name].told.open("a") as file:
+                file.write(texts.pop(0))
+            return "RUNNING"
+        return Pretended.end(cluster, name)
+
+    monkeypatch.setattr(cluster, "end", end)
+    heard = work(cluster, [Note("a", tmp_path / "log")], at_a_time=1)
+    assert heard.events == [("started", "a"), ("finished", "a")]
+    warned, told = heard.progress["a"]
+    assert warned["warning"].endswith("runs again on n2")
+    assert told == {"done": 1, "total": 2}
+
+
 def test_a_scheduler_that_is_busy_is_asked_again(cluster: Pretended, tmp_path: Path) -> None:
     cluster.refusals = ["sbatch: error: Socket timed out on send/recv operation"] * 3
     heard = work(cluster, [Note("a", tmp_path / "log")], at_a_time=1)
@@ -355,6 +375,17 @@ def test_what_a_killed_call_left_on_the_cluster_is_cancelled_first(
     if cancelled:
         assert heard.progress["a"][0]["warning"].startswith("1 jobs of an earlier call are still on the cluster")
         assert not list(left.iterdir())
+
+
+def test_what_is_left_is_cancelled_where_slurm_does_not_say_what_became_of_it(
+    cluster: Pretended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cluster.folder.parent / LEDGER).write_text('{"7_0": "a"}')
+    asked: list[str] = []
+    monkeypatch.setattr(queue, "states", lambda ids: None)
+    monkeypatch.setattr(queue, "cancel", asked.extend)
+    Campaign(cluster, [Note("a", tmp_path / "log")], 2, Heard()).cancel_earlier(patience=0)
+    assert asked == ["7_0"]
 
 
 def test_a_run_s_jobs_say_what_a_node_must_see(cluster: Pretended, tmp_path: Path) -> None:

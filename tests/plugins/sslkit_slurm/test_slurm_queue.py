@@ -58,6 +58,17 @@ def test_without_the_command_nothing_is_known(monkeypatch: pytest.MonkeyPatch, t
     assert queue.states(["12_0"]) is None
 
 
+def test_commands_that_hang_are_given_up(command: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "_PATIENCE", 0.2)
+    for name in ("squeue", "scancel", "scontrol"):
+        (command / name).write_text("#!/bin/sh\nexec sleep 60\n")
+        (command / name).chmod(0o755)
+    assert queue.states(["12_0"]) is None
+    queue.cancel(["12_0"])
+    queue.let_run("12", 5)
+    assert queue.how_it_ended("12_0") == "ended before its result stood, in a way that Slurm does not tell"
+
+
 @pytest.mark.parametrize(
     "state", ["PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED", "SUSPENDED", "STAGE_OUT"]
 )
@@ -89,6 +100,7 @@ def test_the_throttle_of_an_array_is_raised(command: Path) -> None:
     [
         ("0:9", "was killed by SIGKILL (out of memory?)"),
         ("0:15", "was killed by SIGTERM"),
+        ("0:53", "ended by signal 53, as Slurm says of one whose log its node cannot write to"),
         ("3:0", "ended with status 3 before its result stood"),
     ],
 )

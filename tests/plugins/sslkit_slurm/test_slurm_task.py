@@ -42,7 +42,7 @@ class Signalled:
 
 
 def told(path: Path) -> list[Mapping[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text().splitlines() if line]
 
 
 @pytest.fixture
@@ -59,6 +59,15 @@ def test_what_a_job_tells_is_written_a_line_each_behind_where_it_runs(tmp_path: 
     assert Task(Signalled(tmp_path / "saved", 0), path, signals=False)() is None
     here = {"node": platform.node(), "process": os.getpid()}
     assert told(path) == [here, *({"told": {"done": done, "total": 6}} for done in range(1, 7))]
+
+
+def test_a_line_that_was_broken_off_by_a_death_spoils_none_of_the_next_try(tmp_path: Path) -> None:
+    path = tmp_path / "told"
+    path.write_text('{"told": {"do')
+    assert Task(Note("a", tmp_path / "log"), path, signals=False)() is None
+    broken, *lines = path.read_text().splitlines()
+    assert broken == '{"told": {"do'
+    assert [json.loads(line)["node"] for line in lines] == [platform.node()]
 
 
 def test_an_error_of_the_job_is_its_result(tmp_path: Path) -> None:
