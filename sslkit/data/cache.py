@@ -178,7 +178,7 @@ def _write_list(here: Path, key: str, digests: Digests, shards: Shards, store: O
         if held is not None:
             scratch = held.scratch()
             try:
-                if store is None or store.get(name, scratch) or not is_right(scratch):
+                if store is None or store.get(name, scratch, _LIST_FILES) or not is_right(scratch):
                     shutil.rmtree(scratch)
                     scratch = held.scratch()
                     write_atomically(scratch / "digests.npy", lambda file: np.save(file, digests))

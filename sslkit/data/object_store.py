@@ -7,7 +7,7 @@ that two machines which write it write the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +65,13 @@ class ObjectStore:
             for file in (*read_sums(folder), SUMS):
                 files.put_file(str(folder / file), f"{root}/{name}/{file}")
 
-    def get(self, name: str, scratch: Path) -> list[str]:
+    def get(self, name: str, scratch: Path, needed: Iterable[str]) -> list[str]:
         """Read a sealed folder into an empty one, and return what is wrong with it; nothing if it is whole.
+
+        Args:
+            name: of the folder.
+            scratch: the empty one.
+            needed: the files that it must vouch for, beside whatever else it does.
 
         Raises:
             StorageError: if it cannot be read, or not be written here.
@@ -78,9 +83,10 @@ class ObjectStore:
             (scratch / SUMS).write_bytes(seal)
         except OSError as error:
             raise StorageError.of(scratch / SUMS, error) from error
-        for file in read_sums(scratch):
+        sums = read_sums(scratch)
+        for file in sums:
             self._fetch(f"{name}/{file}", scratch / file)
-        return flaws(scratch)
+        return flaws(scratch, dict.fromkeys([*needed, *sums]))
 
     def _fetch(self, name: str, path: Path) -> None:
         with self._asked("read") as (files, root):

@@ -232,7 +232,7 @@ def fetch(held: Claim, store: ObjectStore, key: str) -> list[str]:
     """
     scratch = held.scratch()
     try:
-        found = store.get(place_of(key), scratch)
+        found = store.get(place_of(key), scratch, SHARD_FILES)
         if not found:
             held.put_in_place(scratch)
         return found

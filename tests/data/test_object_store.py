@@ -235,6 +235,22 @@ def test_what_is_damaged_in_the_store_is_not_used(
     assert build(images, bucket, context).decoded == PER_SHARD
 
 
+def test_checksums_that_were_cut_short_in_the_store_vouch_for_nothing(
+    images: CountedImages, bucket: str, context: BaseContext, machine: Any
+) -> None:
+    machine("first")
+    first = build(images, bucket, context)
+    files, root = fsspec.core.url_to_fs(bucket)
+    for place in (place_of(first.shards.keys[0]), place_of(first.folder.name, "sets")):
+        files.pipe_file(f"{root}/{place}/{SUMS}", b"")
+    second = machine("second")
+    cache = build(images, bucket, context)
+    assert flaws(cache.folder, ["digests.npy", "index.json"]) == []
+    with pytest.raises(StorageError, match=r"images/.* is damaged and not used: images\.npy has no checksum in SHA256"):
+        cache.open()[0]
+    assert shards(second) == []
+
+
 @pytest.mark.parametrize("far", ["whole", "damaged"])
 def test_what_is_damaged_here_is_fetched_or_decoded_anew(
     images: CountedImages, bucket: str, context: BaseContext, machine: Any, far: str
@@ -349,7 +365,7 @@ def test_a_disk_that_is_full_is_no_fault_of_the_storage(
     machine("first")
     cache = build(images, f"file://{tmp_path}/share", context)
     with pytest.raises(StorageError, match=r"^cannot write .*gone/SHA256SUMS: .*its folder is not there"):
-        ObjectStore(f"file://{tmp_path}/share").get(place_of(cache.shards.keys[0]), tmp_path / "gone")
+        ObjectStore(f"file://{tmp_path}/share").get(place_of(cache.shards.keys[0]), tmp_path / "gone", [])
 
 
 @pytest.mark.slow
