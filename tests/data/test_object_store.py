@@ -242,13 +242,37 @@ def test_checksums_that_were_cut_short_in_the_store_vouch_for_nothing(
     first = build(images, bucket, context)
     files, root = fsspec.core.url_to_fs(bucket)
     for place in (place_of(first.shards.keys[0]), place_of(first.folder.name, "sets")):
-        files.pipe_file(f"{root}/{place}/{SUMS}", b"")
+        seal = f"{root}/{place}/{SUMS}"
+        files.pipe_file(seal, files.cat_file(seal).splitlines(keepends=True)[0])
     second = machine("second")
     cache = build(images, bucket, context)
     assert flaws(cache.folder, ["digests.npy", "index.json"]) == []
     with pytest.raises(StorageError, match=r"images/.* is damaged and not used: images\.npy has no checksum in SHA256"):
         cache.open()[0]
     assert shards(second) == []
+
+
+def test_what_is_written_again_vouches_for_nothing_until_it_is_whole(
+    images: CountedImages, bucket: str, context: BaseContext, machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine("first")
+    images.busy.write_text("06.png")
+    cache = build(images, bucket, context)
+    images.busy.unlink()
+    files = fsspec.core.url_to_fs(bucket)[0]
+
+    def break_off(here: str, there: str) -> None:
+        raise ConnectionError("the store is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "put_file", break_off)
+        with pytest.raises(StorageError, match="cannot be written to: ConnectionError: the store is gone"):
+            build(images, bucket, context)
+    name = place_of(cache.shards.keys[1])
+    assert ObjectStore(bucket).seal_of(name) is None
+    assert build(images, bucket, context).unreadable == {}
+    machine("second")
+    np.testing.assert_array_equal(build(images, bucket, context).open()[6], decoded(images)[6])
 
 
 @pytest.mark.parametrize("far", ["whole", "damaged"])
@@ -269,6 +293,8 @@ def test_what_is_damaged_here_is_fetched_or_decoded_anew(
     assert re.search(r"images\.npy does not fit its checksum; they are fetched anew$", told[0])
     assert len(images.reads()) == (0 if far == "whole" else PER_SHARD)
     np.testing.assert_array_equal(again.open()[:], decoded(images))
+    machine("second")
+    np.testing.assert_array_equal(build(images, bucket, context).open()[:], decoded(images))
 
 
 def test_what_was_refused_in_passing_is_mended_in_the_store_too(
