@@ -23,7 +23,7 @@ _SECRETS = re.compile(
 _NAMES_OF_WAYS = ("anon", "browser", "cache", "cloud", "google_default")
 """What gcsfs takes as ``token`` and is none: ways to come by one."""
 
-_USER_IN_URL = re.compile(r"://[^/@]*:[^/@]*@")
+_USER_IN_URL = re.compile("://[^/]*@")
 
 
 class _Leading:

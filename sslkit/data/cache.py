@@ -32,7 +32,8 @@ from sslkit.types import Record
 _LIST_FILES = ("digests.npy", "index.json")
 """What the folder of a data set vouches for."""
 
-_LISTS = "sets"
+LISTS = "sets"
+"""The kind of a data set's folder, as a claim names it."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class ImageCache:
 
     def moved(self, root: Path) -> ImageCache:
         """Return the same cache below another root."""
-        return replace(self, folder=root / place_of(self.folder.name, _LISTS))
+        return replace(self, folder=root / place_of(self.folder.name, LISTS))
 
     def open(self) -> ShardedImages:
         """Return all images as one array, uint8 (M, H, W, 3), read from disk as it is used."""
@@ -113,7 +114,7 @@ class ImageCache:
     def share(self) -> None:
         """Send what was found out about the images to where their shards are, if that is far away."""
         if self.url is not None:
-            ObjectStore(self.url).put(self.folder, place_of(self.folder.name, _LISTS))
+            ObjectStore(self.url).put(self.folder, place_of(self.folder.name, LISTS))
 
 
 def build_cache(
@@ -168,17 +169,17 @@ def build_cache(
 
 def _write_list(here: Path, key: str, digests: Digests, shards: Shards, store: ObjectStore | None) -> Path:
     """Return the folder of a data set, which lists its shards; what others found out about it is fetched with it."""
-    folder, name = here / place_of(key, _LISTS), place_of(key, _LISTS)
+    folder, name = here / place_of(key, LISTS), place_of(key, LISTS)
     index = {"images": shards.num_images, "per_shard": shards.per_shard, "size": shards.size, "shards": [*shards.keys]}
 
     def is_right(folder: Path) -> bool:
         return not flaws(folder, _LIST_FILES) and json.loads((folder / "index.json").read_text()) == index
 
-    with claimed(here, key, lambda: is_right(folder), _LISTS) as held:
+    with claimed(here, key, lambda: is_right(folder), LISTS) as held:
         if held is not None:
             scratch = held.scratch()
             try:
-                if store is None or store.get(name, scratch) or not is_right(scratch):
+                if store is None or store.get(name, scratch, _LIST_FILES) or not is_right(scratch):
                     shutil.rmtree(scratch)
                     scratch = held.scratch()
                     write_atomically(scratch / "digests.npy", lambda file: np.save(file, digests))

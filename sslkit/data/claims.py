@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
-from sslkit.checksums import SUMS, flaws
+from sslkit.checksums import SUMS, flaws, read_sums
 from sslkit.data.shards import place_of
 from sslkit.errors import StorageError
 from sslkit.files import flush_folder, make_folder, part_of
@@ -54,12 +54,13 @@ class Claim:
 
     def put_in_place(self, scratch: Path) -> None:
         """Rename what was made, unless another was first with the same; what is damaged gives way."""
-        if self.folder.exists() and flaws(self.folder):
+        names = tuple(read_sums(scratch))  # a list of checksums that was cut short vouches for too little
+        if self.folder.exists() and flaws(self.folder, names):
             shutil.rmtree(self.folder)
         try:
             scratch.rename(self.folder)
         except OSError:
-            if flaws(self.folder):
+            if flaws(self.folder, names):
                 raise
             shutil.rmtree(scratch, ignore_errors=True)
         flush_folder(self.folder.parent)

@@ -7,7 +7,7 @@ that two machines which write it write the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ class ObjectStore:
         Raises:
             StorageError: if the storage cannot be asked.
         """
-        return self.read(name, SUMS)
+        return self.read(name, SUMS) or None
 
     def read(self, name: str, file: str) -> bytes | None:
         """Return a small file of a folder; None where it is not there.
@@ -58,15 +58,31 @@ class ObjectStore:
         Raises:
             StorageError: if it cannot be written.
         """
-        seal = (folder / SUMS).read_bytes()
-        if self.seal_of(name) == seal:
+        seal, there = (folder / SUMS).read_bytes(), self.seal_of(name)
+        if there == seal:
             return
+        if there is not None:
+            self.unseal(name)
         with self._asked("written to") as (files, root):
             for file in (*read_sums(folder), SUMS):
                 files.put_file(str(folder / file), f"{root}/{name}/{file}")
 
-    def get(self, name: str, scratch: Path) -> list[str]:
+    def unseal(self, name: str) -> None:
+        """Let a folder vouch for nothing until it is written again: it is damaged, or its files are about to change.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
+        with self._asked("written to") as (files, root):
+            files.pipe_file(f"{root}/{name}/{SUMS}", b"")  # who may write there may not always delete
+
+    def get(self, name: str, scratch: Path, needed: Iterable[str]) -> list[str]:
         """Read a sealed folder into an empty one, and return what is wrong with it; nothing if it is whole.
+
+        Args:
+            name: of the folder.
+            scratch: the empty one.
+            needed: the files that it must vouch for, beside whatever else it does.
 
         Raises:
             StorageError: if it cannot be read, or not be written here.
@@ -78,9 +94,10 @@ class ObjectStore:
             (scratch / SUMS).write_bytes(seal)
         except OSError as error:
             raise StorageError.of(scratch / SUMS, error) from error
-        for file in read_sums(scratch):
+        sums = read_sums(scratch)
+        for file in sums:
             self._fetch(f"{name}/{file}", scratch / file)
-        return flaws(scratch)
+        return flaws(scratch, dict.fromkeys([*needed, *sums]))
 
     def _fetch(self, name: str, path: Path) -> None:
         with self._asked("read") as (files, root):

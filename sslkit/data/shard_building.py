@@ -187,7 +187,10 @@ class ShardBuilder:
             return True
         if self._store is None or self._store.seal_of(place_of(key)) is None:
             return False
-        return not damaged or fetch(held, self._store, key) == []
+        if not damaged or not fetch(held, self._store, key):
+            return True
+        self._store.unseal(place_of(key))  # it would be taken for what is sent there soon
+        return False
 
     def _advance(self, future: Future[Any], decoders: ProcessPoolExecutor) -> int | None:
         """Take what a process has done; return the place of the shard if that is finished with it."""
@@ -232,7 +235,7 @@ def fetch(held: Claim, store: ObjectStore, key: str) -> list[str]:
     """
     scratch = held.scratch()
     try:
-        found = store.get(place_of(key), scratch)
+        found = store.get(place_of(key), scratch, SHARD_FILES)
         if not found:
             held.put_in_place(scratch)
         return found

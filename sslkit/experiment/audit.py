@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from sslkit.blame import blame, watched
 from sslkit.checksums import flaws, seal, successor
-from sslkit.data.cache import ImageCache
+from sslkit.data.cache import LISTS, ImageCache
+from sslkit.data.claims import claimed
 from sslkit.data.duplicates import (
     HASH_VERSION,
     LEAST_SIMILARITY,
@@ -44,20 +45,34 @@ _SMALL_GROUP = 10
 
 
 def duplicates_of(manifest: Manifest, cache: ImageCache) -> Duplicates:
-    """Return the duplicates among the readable images, found once for each cache."""
+    """Return the duplicates among the readable images, found once for each cache; who asks meanwhile waits."""
     kept = cache.folder / "duplicates.json"
     key = [len(manifest), HASH_VERSION, MAX_DISTANCE, LEAST_SIMILARITY]
-    if not flaws(cache.folder, [kept.name]):
-        found = json.loads(kept.read_text(encoding="utf-8"))
-        if found["key"] == key:
-            near, rejected = ([NearPair(**pair) for pair in found[name]] for name in ("near", "rejected"))
-            return Duplicates(tuple(map(tuple, found["identical"])), tuple(near), tuple(rejected), found["compared"])
-    digests = cache.digests()[manifest.rows]
-    duplicates = find_duplicates(cache.open(), [digest.tobytes() for digest in digests], manifest.rows)
-    write_json(successor(kept), {"key": key, **asdict(duplicates)})
-    seal(cache.folder, [kept.name])
+    known: list[Duplicates] = []
+
+    def are_known() -> bool:
+        known[:] = _kept_duplicates(kept, key)
+        return bool(known)
+
+    with claimed(cache.root, cache.folder.name, are_known, LISTS) as held:
+        if held is None:
+            return known[0]
+        digests = cache.digests()[manifest.rows]
+        duplicates = find_duplicates(cache.open(), [digest.tobytes() for digest in digests], manifest.rows)
+        write_json(successor(kept), {"key": key, **asdict(duplicates)})
+        seal(cache.folder, [kept.name])
     cache.share()
     return duplicates
+
+
+def _kept_duplicates(kept: Path, key: Sequence[object]) -> list[Duplicates]:
+    if flaws(kept.parent, [kept.name]):
+        return []
+    found = json.loads(kept.read_text(encoding="utf-8"))
+    if found["key"] != key:
+        return []
+    near, rejected = ([NearPair(**pair) for pair in found[name]] for name in ("near", "rejected"))
+    return [Duplicates(tuple(map(tuple, found["identical"])), tuple(near), tuple(rejected), found["compared"])]
 
 
 def join_duplicates(manifest: Manifest, duplicates: Duplicates, largest_group: float) -> Manifest:

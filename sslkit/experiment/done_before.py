@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import PIL
 
 from sslkit.data.cache import ImageCache
 from sslkit.data.duplicates import join_groups
@@ -31,13 +32,20 @@ def planned_jobs(study: Study, manifest: Manifest, directory: RunDirectory, comp
     readable, images, unknown = manifest, "", ""
     if directory.run.exists():
         try:
-            images, readable = _as_the_last_call(manifest, directory)
+            unknown = _other_decoder(directory)
+            if not unknown:
+                images, readable = _as_the_last_call(manifest, directory)
+                unknown = "" if images else "the data set lists other images, labels or groups than at the last call"
         except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
             unknown = f"{directory.run.name} or {directory.audit.name} there is damaged"
-        if not unknown and not images:
-            unknown = "the data set lists other images, labels or groups than at the last call"
     recipe = make_recipe(study, manifest, readable, ImageCache(Path(images), {}), directory, compute)
     return make_jobs(study, recipe, readable, draw_splits(study, readable)), unknown
+
+
+def _other_decoder(directory: RunDirectory) -> str:
+    """Return why images will have another name though they are the same; empty where they have the same one."""
+    before = json.loads(directory.run.read_text(encoding="utf-8"))["versions"].get("pillow", PIL.__version__)
+    return "" if before == PIL.__version__ else f"the images were decoded by Pillow {before}, not {PIL.__version__}"
 
 
 def _as_the_last_call(manifest: Manifest, directory: RunDirectory) -> tuple[str, Manifest]:

@@ -35,19 +35,28 @@ def peak_memory(family: str) -> int:
         return (1 if sys.platform == "darwin" else 1024) * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def free_memory() -> int:
-    """Return the bytes that new processes may take before the system or a control group runs out; 0 where unknown."""
+def free_memory(control_groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the bytes that new processes may take before the system or a control group runs out; 0 where unknown.
+
+    What a control group holds of files that were read, such as decoded images, is given back when memory is needed, so
+    it counts as free, as the system counts its own.
+
+    Args:
+        control_groups: where the system tells of them.
+    """
     try:
         system = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free = [1024 * int(system["MemAvailable"].split()[0])]
         own = Path(Path("/proc/self/cgroup").read_text().rpartition("0::/")[2].strip())
         for group in (own, *own.parents):
-            folder = Path("/sys/fs/cgroup", group)
+            folder = control_groups / group
             if (folder / "memory.max").exists() and (most := (folder / "memory.max").read_text().strip()) != "max":
-                free.append(int(most) - int((folder / "memory.current").read_text()))
+                held = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                files = int(held["inactive_file"]) + int(held["active_file"])
+                free.append(int(most) - int((folder / "memory.current").read_text()) + files)
     except (OSError, KeyError, ValueError):
         return 0
-    return min(free)
+    return max(min(free), 1)
 
 
 def peak_of_logs(logs: Iterable[Path]) -> int | None:

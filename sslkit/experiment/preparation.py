@@ -8,6 +8,7 @@ from multiprocessing.context import BaseContext
 from typing import Any
 
 import numpy as np
+import PIL
 
 from sslkit.blame import blame, watched
 from sslkit.data.cache import ImageCache, build_cache
@@ -132,7 +133,7 @@ def describe(study: Study, prepared: Prepared, compute: Compute) -> dict[str, An
     return {
         "name": study.config.name,
         "seed": study.config.seed,
-        "versions": versions(),
+        "versions": {**versions(), "pillow": PIL.__version__},
         "git": git_state(study.config.root),
         "card": study.config.card.model_dump(exclude_none=True),
         "plugins": [

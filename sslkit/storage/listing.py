@@ -33,8 +33,11 @@ def list_objects(root: StorageURL, options: Mapping[str, Any]) -> Iterator[tuple
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         below = [pool.submit(_list_below, root, folder, options) for folder in folders]
         below.reverse()
-        while below:  # each is let go once it has been gone through
-            yield from below.pop().result()
+        try:
+            while below:  # each is let go once it has been gone through
+                yield from below.pop().result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # of a million folders, after one that cannot be listed
 
 
 class StoredFolders:

@@ -10,6 +10,7 @@ from sslkit.printable import listed, shown
 
 # One letter alone is a drive of Windows.
 _URL = re.compile(r"(?P<chain>(?:[a-z][\w+.-]+::)*)(?P<scheme>[a-z][\w+.-]+)://(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+_USER = re.compile("://[^/]*:[^/]*@")
 _SIGNED = re.compile(r"[?&](x-(amz|goog)-|(aws|google)access|sig(nature)?=)", re.IGNORECASE)
 
 STORES = ("abfs", "file", "gs", "memory", "s3")
@@ -41,11 +42,11 @@ class StorageURL(str):
         match = _URL.fullmatch(text)
         if match is None:
             raise ValueError(f"{shown(text)} is no URL; accepted are such as 's3://bucket/folder'")
+        scheme, rest = match["scheme"].lower(), match["rest"].rstrip("/")
+        if _USER.search(text) or _SIGNED.search(rest):  # before any message quotes the text
+            raise ValueError("the URL holds credentials, which a run would write down; give them in the environment")
         if match["chain"]:
             raise ValueError(f"{shown(text)} leads through several file systems; give the URL of the store alone")
-        scheme, rest = match["scheme"].lower(), match["rest"].rstrip("/")
-        if re.match("[^/]*:[^/]*@", rest) or _SIGNED.search(rest):
-            raise ValueError("the URL holds credentials, which a run would write down; give them in the environment")
         _check_scheme(scheme)
         if not rest.strip("/"):
             raise ValueError(f"{shown(text)} names no bucket; accepted are such as '{scheme}://bucket/folder'")

@@ -86,6 +86,8 @@ def test_what_leads_nowhere_is_told_in_one_line(tmp_path: Path, value: Any, mess
         *({name: "hushhush"} for name in ("aws_secret_access_key", "account_key", "connection_string", "ApiKey")),
         {"client_kwargs": {"aws_access_key_id": "hushhush"}},
         {"endpoint_url": "http://user:hushhush@minio:9000"},
+        {"endpoint_url": "http://user:hush@hush@minio:9000"},
+        {"config_kwargs": {"proxies": {"https": "http://hushhush@proxy"}}},
         {"token": "hushhush"},
     ],
     ids=str,

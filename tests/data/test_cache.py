@@ -160,7 +160,7 @@ def test_changed_content_is_another_cache_and_another_name_is_not(
 
 
 @pytest.mark.parametrize("name", ["images.npy", "statistics.npy", "headers.npy", "index.json", "SHA256SUMS"])
-@pytest.mark.parametrize("how", ["cut short", "one bit", "gone"])
+@pytest.mark.parametrize("how", ["cut short", "one bit", "gone", "emptied"])
 def test_decoded_images_that_were_damaged_are_named_and_decoded_anew(
     images: CountedImages, tmp_path: Path, context: BaseContext, name: str, how: str
 ) -> None:
@@ -169,6 +169,8 @@ def test_decoded_images_that_were_damaged_are_named_and_decoded_anew(
     content = path.read_bytes()
     if how == "gone":
         path.unlink()
+    elif how == "emptied":
+        path.write_bytes(b"")
     else:
         middle = len(content) // 2
         path.write_bytes(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import logging
 import pickle
 import re
 import shutil
@@ -17,6 +16,8 @@ import numpy as np
 import pytest
 from counted_images import CountedImages
 from forking import warm_context
+from object_store import SECRET
+from object_store import ObjectStore as Store
 from PIL import Image
 from studies import tiny_config
 
@@ -34,7 +35,6 @@ fsspec = pytest.importorskip("fsspec")
 SMALL = Preprocessing(8, "center")
 NUM_IMAGES = 10
 PER_SHARD = 4
-SECRET = "secret-of-the-tests-0123456789"
 
 
 @pytest.fixture(scope="module")
@@ -42,42 +42,12 @@ def context() -> BaseContext:
     return warm_context()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The address of a server of S3 on this machine."""
-    moto = pytest.importorskip("moto.server")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
-
-
 @pytest.fixture
-def dummy_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials that open nothing, and no others."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "AKIADUMMYOFTHETESTS",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": "/dev/null",
-        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-        "AWS_MAX_ATTEMPTS": "1",
-        "no_proxy": "127.0.0.1",
-    }.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def bucket(server: str, dummy_account: None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+def bucket(object_store: Store, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """The URL of a bucket that is empty."""
-    pytest.importorskip("s3fs")
-    boto3 = pytest.importorskip("boto3")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", object_store.endpoint)
     name = "b" + re.sub("[^a-z0-9]", "", request.node.name.lower())[:50]
-    boto3.client("s3", endpoint_url=server).create_bucket(Bucket=name)
+    object_store.put(name, {})
     return f"s3://{name}"
 
 
@@ -235,6 +205,46 @@ def test_what_is_damaged_in_the_store_is_not_used(
     assert build(images, bucket, context).decoded == PER_SHARD
 
 
+def test_checksums_that_were_cut_short_in_the_store_vouch_for_nothing(
+    images: CountedImages, bucket: str, context: BaseContext, machine: Any
+) -> None:
+    machine("first")
+    first = build(images, bucket, context)
+    files, root = fsspec.core.url_to_fs(bucket)
+    for place in (place_of(first.shards.keys[0]), place_of(first.folder.name, "sets")):
+        seal = f"{root}/{place}/{SUMS}"
+        files.pipe_file(seal, files.cat_file(seal).splitlines(keepends=True)[0])
+    second = machine("second")
+    cache = build(images, bucket, context)
+    assert flaws(cache.folder, ["digests.npy", "index.json"]) == []
+    with pytest.raises(StorageError, match=r"images/.* is damaged and not used: images\.npy has no checksum in SHA256"):
+        cache.open()[0]
+    assert shards(second) == []
+
+
+def test_what_is_written_again_vouches_for_nothing_until_it_is_whole(
+    images: CountedImages, bucket: str, context: BaseContext, machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine("first")
+    images.busy.write_text("06.png")
+    cache = build(images, bucket, context)
+    images.busy.unlink()
+    files = fsspec.core.url_to_fs(bucket)[0]
+
+    def break_off(here: str, there: str) -> None:
+        raise ConnectionError("the store is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "put_file", break_off)
+        with pytest.raises(StorageError, match="cannot be written to: ConnectionError: the store is gone"):
+            build(images, bucket, context)
+    name = place_of(cache.shards.keys[1])
+    assert ObjectStore(bucket).seal_of(name) is None
+    assert build(images, bucket, context).unreadable == {}
+    machine("second")
+    np.testing.assert_array_equal(build(images, bucket, context).open()[6], decoded(images)[6])
+
+
 @pytest.mark.parametrize("far", ["whole", "damaged"])
 def test_what_is_damaged_here_is_fetched_or_decoded_anew(
     images: CountedImages, bucket: str, context: BaseContext, machine: Any, far: str
@@ -253,6 +263,8 @@ def test_what_is_damaged_here_is_fetched_or_decoded_anew(
     assert re.search(r"images\.npy does not fit its checksum; they are fetched anew$", told[0])
     assert len(images.reads()) == (0 if far == "whole" else PER_SHARD)
     np.testing.assert_array_equal(again.open()[:], decoded(images))
+    machine("second")
+    np.testing.assert_array_equal(build(images, bucket, context).open()[:], decoded(images))
 
 
 def test_what_was_refused_in_passing_is_mended_in_the_store_too(
@@ -281,12 +293,12 @@ def test_a_bucket_that_there_is_not_is_told_before_anything_is_decoded(
 
 def test_a_server_that_does_not_answer_is_told_with_its_url_and_without_secrets(
     images: CountedImages,
-    dummy_account: None,
     context: BaseContext,
     machine: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     s3fs = pytest.importorskip("s3fs")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     s3fs.S3FileSystem.clear_instance_cache()  # which knows the server of other tests
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -349,7 +361,7 @@ def test_a_disk_that_is_full_is_no_fault_of_the_storage(
     machine("first")
     cache = build(images, f"file://{tmp_path}/share", context)
     with pytest.raises(StorageError, match=r"^cannot write .*gone/SHA256SUMS: .*its folder is not there"):
-        ObjectStore(f"file://{tmp_path}/share").get(place_of(cache.shards.keys[0]), tmp_path / "gone")
+        ObjectStore(f"file://{tmp_path}/share").get(place_of(cache.shards.keys[0]), tmp_path / "gone", [])
 
 
 @pytest.mark.slow

@@ -3,19 +3,29 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from forking import warm_context
 from PIL import Image
 from studies import tiny_config
 
 import sslkit
+from sslkit.checksums import flaws
 from sslkit.config import RunConfig
+from sslkit.data.duplicates import Duplicates, find_duplicates
 from sslkit.errors import DataError
-from sslkit.experiment.audit import Audit
+from sslkit.experiment.audit import Audit, duplicates_of
+from sslkit.experiment.observation import Silent
+from sslkit.experiment.plan import make_manifest
+from sslkit.experiment.preparation import decode_images
+from sslkit.experiment.study import resolve
+from sslkit.registry import build_registry
 from sslkit_fundus import render
 
 NOISE = 24
@@ -154,6 +164,27 @@ def with_one_large_group(folder: Path, size: int) -> Path:
     for number, image in enumerate(sorted(folder.glob("*/*.png"))[:size]):
         image.rename(image.with_name(f"p99_{number}.png"))
     return folder
+
+
+def test_two_runs_that_begin_together_search_for_duplicates_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = tmp_path / "cache"
+    study = resolve(tiny_config(images={"size": 32, "crop": "fundus", "cache": str(cached)}), build_registry())
+    manifest = make_manifest(study)
+    cache, _ = decode_images(study, manifest, 1, warm_context(), Silent(), pytest.fail)
+    searched: list[int] = []
+
+    def search(*arguments: Any) -> Duplicates:
+        searched.append(1)
+        time.sleep(0.5)
+        return find_duplicates(*arguments)
+
+    monkeypatch.setattr("sslkit.experiment.audit.find_duplicates", search)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: duplicates_of(manifest, cache), range(2))
+    assert (first, len(searched)) == (second, 1)
+    assert flaws(cache.folder, ["duplicates.json"]) == []
 
 
 def test_a_group_of_too_many_images_stops_the_run(tmp_path: Path) -> None:

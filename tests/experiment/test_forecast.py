@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 from studies import tiny_config
@@ -137,6 +139,16 @@ def test_other_labels_than_at_the_last_call_are_told(copied: Path) -> None:
     digest = text.partition('"hash": "')[2].partition('"')[0]
     (copied / "run.json").write_text(text.replace(digest, f"{digest.partition('-')[0]}-0123456789abcdef"))
     assert "other images, labels or groups" in sslkit.plan(tiny_config(), copied).unknown
+
+
+def test_another_decoder_than_at_the_last_call_is_told(copied: Path) -> None:
+    info = json.loads((copied / "run.json").read_text())
+    assert info["versions"]["pillow"] == PIL.__version__
+    info["versions"]["pillow"] = "1.0"
+    (copied / "run.json").write_text(json.dumps(info))
+    plan = sslkit.plan(tiny_config(), copied)
+    assert plan.unknown == f"the images were decoded by Pillow 1.0, not {PIL.__version__}"
+    assert all(wave.missing == wave.jobs for wave in plan.forecast.waves)
 
 
 def test_nothing_is_written_into_the_directory(copied: Path) -> None:

@@ -51,6 +51,21 @@ def test_where_the_system_does_not_tell_nothing_is_changed(monkeypatch: pytest.M
     assert workers_that_fit("auto", CPU, 10**15) == (num_workers("auto", CPU), "")
 
 
+@pytest.mark.skipif(not Path("/proc/self/cgroup").exists(), reason="a control group is Linux's")
+@pytest.mark.parametrize(
+    ("most", "free"), [("1000", 900), ("400", 300), ("250", 150), ("100", 1), ("nonsense", 0)], ids=str
+)
+def test_files_that_were_read_do_not_count_against_a_control_group(tmp_path: Path, most: str, free: int) -> None:
+    (tmp_path / "memory.max").write_text(f"{most}\n")
+    (tmp_path / "memory.current").write_text("400\n")
+    (tmp_path / "memory.stat").write_text("anon 90\ninactive_file 200\nactive_file 100\n")
+    assert memory.free_memory(tmp_path) == free
+
+
+def test_without_a_control_group_the_system_tells(tmp_path: Path) -> None:
+    assert memory.free_memory(tmp_path) > 10**6
+
+
 def test_logs_tell_the_highest_peak_and_damaged_ones_nothing(tmp_path: Path) -> None:
     assert peak_of_logs([tmp_path / "none"]) is None
     (tmp_path / "damaged").write_text("{")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
@@ -64,6 +65,23 @@ def test_a_changed_object_has_another_digest_and_a_copy_the_same(object_store: O
 
 def test_a_bucket_that_is_not_there_is_empty(object_store: ObjectStore) -> None:
     assert below("s3://there-is-no-such-bucket/a", object_store.options) == {}
+
+
+def test_a_folder_that_cannot_be_listed_ends_it_before_the_others_are_asked_for(
+    memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.pipe({f"/box/{number:03}/x.png": b"x" for number in range(200)})
+    asked: list[str] = []
+
+    def find(system: object, folder: str, **_: object) -> dict[str, Any]:
+        asked.append(folder)
+        time.sleep(0.005)
+        raise OSError(errno.EBUSY, "SlowDown")
+
+    monkeypatch.setattr(type(memory), "find", find)
+    with pytest.raises(DataError, match=r"memory://box/000 cannot be listed: OSError: SlowDown$"):
+        below("memory://box")
+    assert len(asked) < 200
 
 
 def test_folders_are_listed_once_each(memory: Any) -> None:

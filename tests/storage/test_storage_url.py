@@ -68,6 +68,8 @@ def test_what_is_no_url_of_a_store_is_refused(text: str, message: str) -> None:
     "text",
     [
         "s3://AKIA:hushhush@bucket/a",
+        "simplecache::s3://AKIA:hushhush@bucket/a",
+        "zip://a.zip::ftp://ann:hushhush@host/a.zip",
         "s3://bucket/a?X-Amz-Signature=hushhush",
         "gs://bucket/a?x-goog-signature=hushhush",
         "abfs://box/a?sv=2024&sig=hushhush",
