@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -20,8 +19,8 @@ class RayConfig(PluginConfig):
             not set.
         storage: ``"shared"``: all nodes see the run directory and the cache of images, by the same paths;
             ``"object-store"``: they do not, and all that a job reads or writes travels through Ray.
-        gpus: GPUs of each of a job's processes; 0.5 lets two jobs share one. By default one where the run computes on
-            CUDA, and none otherwise.
+        gpus: GPUs of each of a job's processes; 0.5 lets two jobs of one process share one. By default one where the
+            run computes on CUDA, and none otherwise.
         memory: GiB of memory that a job is taken to need: a node is given no more jobs than it has memory for.
         resources: custom resources that a job asks for, by name, as nodes announce them.
         max_node_failures: how often a job begins anew because its node died.
@@ -73,10 +72,11 @@ class RayConfig(PluginConfig):
         gpus = self.gpus
         if gpus is None:
             gpus = 1.0 if isinstance(job, MovableJob) and job.device.startswith("cuda") else 0.0
-        total = gpus * job.processes
+        if gpus and job.processes > 1:
+            gpus = max(gpus, 1.0)  # NCCL refuses two processes on one GPU
         asked: dict[str, float] = {"CPU": cores}
-        if total:
-            asked["GPU"] = math.ceil(total) if total > 1 else total
+        if gpus:
+            asked["GPU"] = gpus * job.processes
         if self.memory is not None:
             asked["memory"] = round(self.memory * 2**30)
         return asked | self.resources

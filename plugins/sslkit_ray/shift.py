@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sslkit import Job, JobObserver, JobQueue, MovableJob, receive_results, versions
@@ -79,6 +80,7 @@ class Shift:
     def stop(self) -> None:
         """End what still runs, at a safe point where it comes to one, and leave nothing behind."""
         import ray
+        from ray.exceptions import RayError
 
         tries, self.tries = list(self.tries.values()), {}
         for entry in tries:
@@ -91,6 +93,9 @@ class Shift:
             for ref in refs:
                 ray.cancel(ref, force=True)
             ray.wait(refs, num_returns=len(refs), timeout=_FORCE, fetch_local=False)
+            self._postbox.wake.remote()
+            with suppress(RayError):  # of jobs that had just begun
+                self._note_places(ray.get(self._news, timeout=_FORCE))
         ray.kill(self._postbox)
         self._tidy_nodes()
 
@@ -160,15 +165,20 @@ class Shift:
 
         letters: list[Letter] = ray.get(self._news)
         self._news = self._postbox.fetch.remote()
+        self._note_places(letters)
         for sender, values, place in letters:
             entry = self.tries.get(sender)
             if entry is None:  # of a try that has ended otherwise
                 continue
             if place is not None:
                 entry.place = place
-                self._used.setdefault(place["node"], []).append(place["process"])
                 self.queue.started(entry.job)
             self._pass_on(entry, values)
+
+    def _note_places(self, letters: Sequence[Letter]) -> None:
+        for _, _, place in letters:
+            if place is not None:
+                self._used.setdefault(place["node"], []).append(place["process"])
 
     def _pass_on(self, entry: Try, values: Sequence[Mapping[str, Any]]) -> None:
         entry.heard = time.monotonic()

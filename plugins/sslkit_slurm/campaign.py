@@ -58,14 +58,18 @@ class Campaign:
                 time.sleep(self.cluster.poll_seconds)
 
     def stop(self, patience: float) -> None:
-        """Cancel what is on the cluster, and wait a while until it has come to a safe point and its end."""
-        handles = [entry.handle for entry in self.out.values()]
-        if handles:
+        """Cancel what is on the cluster, and wait a while until it has come to a safe point and its end.
+
+        What is not seen to end by then stays in the ledger, for the next call to cancel.
+        """
+        over = True
+        if handles := [entry.handle for entry in self.out.values()]:
             self.cluster.cancel(handles)
-            self._wait_for([entry.id for entry in self.out.values()], patience)
+            over = self._wait_for([entry.id for entry in self.out.values()], patience)
         for entry in self.out.values():
             entry.remove_files(logs=True)
-        self.ledger.unlink(missing_ok=True)
+        if over:
+            self.ledger.unlink(missing_ok=True)
 
     def cancel_earlier(self, patience: float) -> None:
         """Cancel what a call that was killed has left on the cluster: it is handed over again.
@@ -89,13 +93,15 @@ class Campaign:
         for path in (*self.ledger.parent.glob("*/*.pkl"), *self.ledger.parent.glob("*/*.jsonl")):
             path.unlink(missing_ok=True)
 
-    def _wait_for(self, ids: Sequence[str], patience: float) -> None:
+    def _wait_for(self, ids: Sequence[str], patience: float) -> bool:
+        """Wait until jobs are seen to have ended, or patience has; return which."""
         deadline = time.monotonic() + patience
         while self.cluster.remembers and time.monotonic() < deadline:
             said = queue.states(ids)
             if said is not None and all(queue.has_ended(state) for state, _ in said.values()):
-                return
+                return True
             time.sleep(1.0)
+        return not self.cluster.remembers
 
     def _submit(self) -> None:
         ready = [job for job in self.queue.ready() if job.id not in self.out]

@@ -205,7 +205,9 @@ class Recipe:
 
     def moved(self, run: Path, cache: Path) -> Recipe:
         """Return the same recipe for another run directory and folder of caches."""
-        return replace(self, directory=RunDirectory(run), cache=self.cache.moved(cache))
+        moved = replace(self, directory=RunDirectory(run), cache=self.cache.moved(cache))
+        moved.__dict__["names"] = self.names  # on a node, most of them have not travelled along
+        return moved
 
     def common_identity(self) -> dict[str, Any]:
         """Return what every job's result depends on."""

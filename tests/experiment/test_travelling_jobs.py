@@ -31,6 +31,17 @@ def test_a_job_is_called_the_same_at_the_end_of_its_way(prepared: Prepared) -> N
         assert arrived.recipe.names == job.recipe.names
 
 
+def test_it_may_be_moved_where_it_has_arrived_and_travel_on(prepared: Prepared, tmp_path: Path) -> None:
+    """As a pretraining of several processes does, on a node that does not see the run directory."""
+    jobs = prepared.jobs
+    for job in (jobs.pretrainings[1], jobs.features[0], jobs.cells[5]):
+        moved = pickle.loads(pickle.dumps(job)).moved(tmp_path / "run", tmp_path / "cache")
+        again = pickle.loads(pickle.dumps(moved))
+        assert again.id == job.id
+        assert getattr(again, "identity", None) == getattr(job, "identity", None)
+        assert again.recipe.names == job.recipe.names
+
+
 def test_it_brings_the_names_that_it_writes_and_no_other(prepared: Prepared) -> None:
     cell = prepared.jobs.cells[3]
     arrived = pickle.loads(pickle.dumps(cell))

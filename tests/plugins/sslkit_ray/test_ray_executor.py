@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,26 @@ def test_an_interrupt_stops_jobs_between_two_updates_and_ends_others(
         os.kill(heard.progress["waits"][0]["process"], 0)
     assert (tmp_path / "log").read_text() == "steps begins\n"
     assert heard.all("finished") == set()
+
+
+@pytest.mark.slow
+def test_a_job_that_had_just_begun_is_ended_as_well(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shift, "_GRACE", 1.0)
+    tidied: list[int] = []
+    monkeypatch.setattr(shift.Shift, "_tidy_nodes", lambda self: tidied.extend(map(len, self._used.values())))
+    log = tmp_path / "log"
+
+    def read_letters(self: shift.Shift) -> None:
+        while not log.exists():
+            time.sleep(0.1)
+        raise KeyboardInterrupt  # before anything was read
+
+    monkeypatch.setattr(shift.Shift, "_read_letters", read_letters)
+    with pytest.raises(KeyboardInterrupt):
+        run(address, [Note("a", log, seconds=60.0)])
+    assert tidied == [1]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -107,6 +108,21 @@ def test_a_job_whose_nodes_die_too_often_fails(tmp_path: Path) -> None:
         ):
             run_on(cluster, tmp_path / "run", watching, max_node_failures=0)
         assert watching.acted
+
+
+def test_a_pretraining_of_several_processes_is_carried_out_on_one_node(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {
+        "pretraining": {"epochs": 2, "batch_size": 16},
+        "evaluation": {"folds": 2, "label_fractions": [1.0], "arms": ["pretrained"]},
+    }
+    with cluster_of(1, cpus=2) as cluster:
+        options = {"address": cluster.address, "storage": "object-store", "scratch": str(tmp_path / "scratch")}
+        config = tiny_config(**changes, compute={"executor": "ray", "processes": 2}, executor=options)
+        found = sslkit.run(config, tmp_path / "run")
+        assert found.failures == []
+        logs = list((tmp_path / "run" / "pretraining").rglob("metrics.jsonl"))
+        assert [json.loads(line)["processes"] for log in logs for line in log.read_text().splitlines()] == [2] * 4
+        assert_no_process_is_left(cluster)
 
 
 def may_unshare() -> bool:

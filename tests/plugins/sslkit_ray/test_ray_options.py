@@ -26,7 +26,7 @@ def test_the_hook_returns_the_class() -> None:
         ({}, 1, {"CPU": 1}),
         ({}, 3, {"CPU": 3}),
         ({"gpus": 0.5}, 1, {"CPU": 1, "GPU": 0.5}),
-        ({"gpus": 0.5}, 3, {"CPU": 3, "GPU": 2}),
+        ({"gpus": 0.5}, 3, {"CPU": 3, "GPU": 3}),  # one GPU is not shared within a job
         ({"gpus": 2}, 2, {"CPU": 2, "GPU": 4}),
         ({"memory": 1.5, "resources": {"fast_disk": 1}}, 1, {"CPU": 1, "memory": 3 * 2**29, "fast_disk": 1}),
     ],

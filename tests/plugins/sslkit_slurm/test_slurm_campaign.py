@@ -342,6 +342,16 @@ def test_stopping_cancels_what_is_on_the_cluster(
     assert [path.name for path in cluster.folder.parent.iterdir()] == ["call"]
 
 
+def test_what_was_not_seen_to_end_is_left_to_the_next_call(
+    cluster: Pretended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "states", lambda ids: None)
+    stopped = Campaign(cluster, [Note("a", tmp_path / "log")], 2, Heard())
+    stopped._submit()
+    stopped.stop(patience=0)
+    assert json.loads((cluster.folder.parent / LEDGER).read_text()) == {"1_0": "a"}
+
+
 @pytest.mark.parametrize(
     ("ledger", "cancelled"),
     [
