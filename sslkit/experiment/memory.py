@@ -16,6 +16,9 @@ from sslkit.experiment.environment import num_workers
 _USED = 0.9
 """Of the free memory, what jobs may take together."""
 
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+"""Where the system tells of them."""
+
 
 def peak_memory(family: str) -> int:
     """Return the most bytes that this process has held: of the GPU's memory on CUDA, of the machine's elsewhere.
@@ -35,21 +38,18 @@ def peak_memory(family: str) -> int:
         return (1 if sys.platform == "darwin" else 1024) * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def free_memory(control_groups: Path = Path("/sys/fs/cgroup")) -> int:
+def free_memory() -> int:
     """Return the bytes that new processes may take before the system or a control group runs out; 0 where unknown.
 
     What a control group holds of files that were read, such as decoded images, is given back when memory is needed, so
     it counts as free, as the system counts its own.
-
-    Args:
-        control_groups: where the system tells of them.
     """
     try:
         system = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free = [1024 * int(system["MemAvailable"].split()[0])]
         own = Path(Path("/proc/self/cgroup").read_text().rpartition("0::/")[2].strip())
         for group in (own, *own.parents):
-            folder = control_groups / group
+            folder = _CONTROL_GROUPS / group
             if (folder / "memory.max").exists() and (most := (folder / "memory.max").read_text().strip()) != "max":
                 held = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
                 files = int(held["inactive_file"]) + int(held["active_file"])

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from command_line import sslkit as command
+from object_store import ObjectStore
 from PIL import Image
 from studies import tiny_tables
 
@@ -75,21 +77,26 @@ def test_the_library_does_the_same(config: Path) -> None:
     assert sslkit.ingest(config, overrides=["images.size=24"]).decoded == 0
 
 
-def test_a_cache_at_a_url(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("fsspec")
+def test_a_cache_at_a_url(
+    config: Path, tmp_path: Path, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", object_store.endpoint)
     monkeypatch.setenv("SSLKIT_CACHE_LOCAL", str(tmp_path / "local"))
-    where = f"file://{tmp_path}/share"
-    found = json.loads(command("ingest", config, "--set", f"images.cache={where}", "--json").out)
-    assert (found["place"], found["decoded"]) == (where, 48)
-    assert len(list(tmp_path.glob("share/images/*/*/SHA256SUMS"))) == 1
+    object_store.put("ingested", {})
+    given = ("--set", "images.cache=s3://ingested/cache", "--json")
+    found = json.loads(command("ingest", config, *given).out)
+    assert (found["place"], found["decoded"]) == ("s3://ingested/cache", 48)
     assert not (tmp_path / "cache").exists()
+    shutil.rmtree(tmp_path / "local")
+    assert json.loads(command("ingest", config, *given).out) == {**found, "decoded": 0}
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("s3://", "images.cache: 's3://' names no folder; write it as in 's3://bucket/folder'"),
-        ("ftp://ann:word@host/x", "images.cache: the URL holds a password before its '@', which would be written into"),
+        ("s3://", "images.cache: 's3://' names no bucket; accepted are such as 's3://bucket/folder'"),
+        ("ftp://ann:word@host/x", "images.cache: the URL holds credentials, which a run would write down"),
+        ("nonsense://b/x", "images.cache: unknown scheme 'nonsense'. Accepted: abfs, file, gs, memory, s3, and what"),
     ],
 )
 def test_a_url_that_is_refused(config: Path, url: str, message: str) -> None:
@@ -99,9 +106,11 @@ def test_a_url_that_is_refused(config: Path, url: str, message: str) -> None:
     assert "word@" not in outcome.err
 
 
-def test_a_store_that_cannot_be_used_is_one_message(config: Path) -> None:
-    pytest.importorskip("fsspec")
-    outcome = command("ingest", config, "--set", "images.cache=nonsense://b/x")
+def test_a_store_that_cannot_be_used_is_one_message(
+    config: Path, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", object_store.endpoint)
+    outcome = command("ingest", config, "--set", "images.cache=s3://nobodys-bucket/x")
     assert outcome.status == 1
-    assert "Error: nonsense://b/x: Protocol not known: nonsense; there are s3://" in outcome.err
+    assert "Error: s3://nobodys-bucket/x cannot be written to: " in outcome.err
     assert "Traceback" not in outcome.err

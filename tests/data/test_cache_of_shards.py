@@ -16,24 +16,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_cache
 from counted_images import CountedImages
-from forking import warm_context
-from PIL import Image
+from small_cache import SMALL, few_images, fill
 
 from sslkit.checksums import flaws
-from sslkit.data.cache import ImageCache, build_cache
+from sslkit.data.cache import ImageCache
 from sslkit.data.claims import claim
 from sslkit.data.fingerprints import digests_of, fingerprint_all
 from sslkit.data.preprocessing import Preprocessing
 from sslkit.data.shards import SHARD_BYTES, SHARD_FILES, images_per_shard, list_shards, place_of, shard_folder
 from sslkit.errors import StorageError
 
-SMALL = Preprocessing(8, "center")
 NUM_IMAGES = 10
 PER_SHARD = 4
 
 BUILDER = """
-import sys, time
+import os, sys, time
 from multiprocessing import get_context
 from pathlib import Path
 from counted_images import CountedImages
@@ -41,7 +40,10 @@ from sslkit.data.cache import build_cache
 from sslkit.data.preprocessing import Preprocessing
 
 if __name__ == "__main__":
-    folder, log, root, pause = sys.argv[1:]
+    folder, log, root, pause, together = sys.argv[1:]
+    Path(f"{log}-{os.getpid()}").touch()
+    while len([*Path(log).parent.glob(f"{Path(log).name}-*")]) < int(together):
+        time.sleep(0.01)
     images = CountedImages(Path(folder), Path(log))
     cache = build_cache(
         images, images.records(), Preprocessing(8, "center"), root=Path(root), workers=1, context=get_context("fork"),
@@ -49,30 +51,16 @@ if __name__ == "__main__":
     )
     print(cache.folder.name, cache.decoded)
 """
-"""Builds a cache; pauses after each chunk, so that others have a part."""
-
-
-@pytest.fixture(scope="module")
-def context() -> BaseContext:
-    return warm_context()
-
-
-def fill(folder: Path, rows: range) -> None:
-    for row in rows:
-        pixels = np.random.default_rng(row).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{row:02d}.png")
+"""Builds a cache, as soon as so many have come together; pauses after each chunk, so that others have a part."""
 
 
 @pytest.fixture
 def images(tmp_path: Path) -> CountedImages:
-    (tmp_path / "images").mkdir()
-    fill(tmp_path / "images", range(NUM_IMAGES))
-    return CountedImages(tmp_path / "images", tmp_path / "log")
+    return few_images(tmp_path)
 
 
 def build(images: CountedImages, root: Path, context: BaseContext, **options: Any) -> ImageCache:
-    options = {"preprocessing": SMALL, "workers": 2, "per_shard": PER_SHARD, **options}
-    return build_cache(images, images.records(), root=root, context=context, **options)
+    return small_cache.build(images, root, context, **{"per_shard": PER_SHARD, **options})
 
 
 def are_right(cache: ImageCache, images: CountedImages) -> bool:
@@ -192,8 +180,8 @@ def test_a_disk_without_room_for_all_shards_is_told_before_anything_is_decoded(
     assert (images.reads(), folders(tmp_path / "cache")) == ([], [])
 
 
-def start(images: CountedImages, root: Path, pause: float) -> subprocess.Popen[str]:
-    arguments = [str(images.folder), str(images.log), str(root), str(pause)]
+def start(images: CountedImages, root: Path, pause: float, together: int) -> subprocess.Popen[str]:
+    arguments = [str(images.folder), str(images.log), str(root), str(pause), str(together)]
     script = root.parent / "builder.py"
     script.write_text(BUILDER)
     path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
@@ -206,7 +194,7 @@ def start(images: CountedImages, root: Path, pause: float) -> subprocess.Popen[s
 
 def test_processes_that_build_at_once_decode_each_shard_once(images: CountedImages, tmp_path: Path) -> None:
     fill(images.folder, range(NUM_IMAGES, 40))
-    started = [start(images, tmp_path / "cache", 0.3) for _ in range(2)]
+    started = [start(images, tmp_path / "cache", 0.3, 2) for _ in range(2)]
     ended = [process.communicate(timeout=120)[0].split() for process in started]
     assert [process.returncode for process in started] == [0, 0]
     (key, first), (other, second) = ended
@@ -220,7 +208,7 @@ def test_processes_that_build_at_once_decode_each_shard_once(images: CountedImag
 def test_what_a_killed_process_was_at_is_taken_over(
     images: CountedImages, tmp_path: Path, context: BaseContext
 ) -> None:
-    slow = start(images, tmp_path / "cache", 60)
+    slow = start(images, tmp_path / "cache", 60, 1)
     until = time.monotonic() + 60
     while not images.reads() and time.monotonic() < until:
         time.sleep(0.05)

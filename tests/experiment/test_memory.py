@@ -55,15 +55,19 @@ def test_where_the_system_does_not_tell_nothing_is_changed(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("most", "free"), [("1000", 900), ("400", 300), ("250", 150), ("100", 1), ("nonsense", 0)], ids=str
 )
-def test_files_that_were_read_do_not_count_against_a_control_group(tmp_path: Path, most: str, free: int) -> None:
+def test_files_that_were_read_do_not_count_against_a_control_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str, free: int
+) -> None:
+    monkeypatch.setattr(memory, "_CONTROL_GROUPS", tmp_path)
     (tmp_path / "memory.max").write_text(f"{most}\n")
     (tmp_path / "memory.current").write_text("400\n")
     (tmp_path / "memory.stat").write_text("anon 90\ninactive_file 200\nactive_file 100\n")
-    assert memory.free_memory(tmp_path) == free
+    assert memory.free_memory() == free
 
 
-def test_without_a_control_group_the_system_tells(tmp_path: Path) -> None:
-    assert memory.free_memory(tmp_path) > 10**6
+def test_without_a_control_group_the_system_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_CONTROL_GROUPS", tmp_path)
+    assert memory.free_memory() > 10**6
 
 
 def test_logs_tell_the_highest_peak_and_damaged_ones_nothing(tmp_path: Path) -> None:
