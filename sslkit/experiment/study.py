@@ -241,7 +241,7 @@ def _check_sizes(study: Study) -> None:
                 raise ConfigError(
                     f"images.size: with {size} px images the task {task.info.name!r} makes views of {view} px, "
                     f"which the backbone {study.backbone.info.name!r} cannot take: {reason}; raise images.size, or "
-                    "make the views larger by the task's own options"
+                    "make the views larger by the task's own options in [pretext]"
                 )
         _check_network(study, task, network, context)
 

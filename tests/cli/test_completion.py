@@ -91,7 +91,7 @@ def test_keys_of_a_configuration_and_their_values(complete: Complete, tmp_path: 
         "pretext.name=rotation",
         "pretext.name=rotation-invariant",
     ]
-    assert complete("bench", "x.toml", "--set", "compute.executor=") == ["compute.executor=local"]
+    assert complete("bench", "x.toml", "--set", "compute.executor=l") == ["compute.executor=local"]
     assert complete("run", "x.toml", "--set", "observers=") == ["observers=mlflow", "observers=tensorboard"]
     assert complete("run", "x.toml", "--set", "no.key=") == []
 

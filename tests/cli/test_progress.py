@@ -34,11 +34,11 @@ def row(pretext: str, fraction: float, qwk: float | None, arm: str = "pretrained
 
 
 def cell(number: int, **place: Any) -> Any:
-    return SimpleNamespace(id=f"cells/{number:016x}", after=(), cost=1.0, coordinates=place)
+    return SimpleNamespace(id=f"cells/{number:016x}", after=(), cost=1.0, processes=1, coordinates=place)
 
 
 def pretraining(task: str, fold: int) -> Any:
-    return SimpleNamespace(id=f"pretraining/{task}/{fold}", after=(), cost=5.0)
+    return SimpleNamespace(id=f"pretraining/{task}/{fold}", after=(), cost=5.0, processes=1)
 
 
 class Clock:

@@ -12,6 +12,7 @@ from studies import tiny_tables
 
 import sslkit
 from sslkit.config import RunConfig, to_toml
+from sslkit.experiment.study import resolve
 
 OPTIONS: dict[tuple[str, str, str], dict[str, Any]] = {
     ("dataset", "csv", "table"): {},
@@ -43,7 +44,7 @@ def test_every_path_of_the_configuration_is_tried_here() -> None:
         if hasattr(field.annotation, "model_fields")
         for name in names_of_paths(field.annotation)
     }
-    assert plugins == OPTIONS.keys()
+    assert plugins == OPTIONS.keys() | {("executor", "slurm", "folder")}
     assert tables == {("images", "cache")}
 
 
@@ -107,6 +108,13 @@ def test_of_a_link_to_a_file_it_is_the_links_own_folder(study: Path, option: tup
     links.mkdir()
     (links / "study.toml").symlink_to(written(study, option, "there/it"))
     assert meant_by(Path("../links/study.toml"), option) == links / "there" / "it"
+
+
+def test_so_is_the_folder_of_an_executor(study: Path) -> None:
+    path = study / "study.toml"
+    path.write_text(to_toml(tiny_tables(compute={"executor": "slurm"}, executor={"folder": "there/it"})))
+    resolved = resolve(sslkit.load_config(path), sslkit.build_registry()).resolved()
+    assert resolved["executor"]["folder"] == str(study / "there" / "it")
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ import pytest
 from studies import tiny_config
 
 import sslkit
-import sslkit_local
 from sslkit import Job
 from sslkit.experiment.running import RunResult
+from sslkit.interfaces import job_queue
 
 SAME = (
     *("results.csv", "summary.csv", "splits.json", "audit.json", "cells/*/*", "pictures/*"),
@@ -40,7 +40,7 @@ def test_with_the_jobs_in_reverse(tiny_run: RunResult, tmp_path: Path, monkeypat
     def last_to_first(jobs: Sequence[Job]) -> list[Job]:
         return list(reversed(jobs))
 
-    monkeypatch.setattr(sslkit_local, "longest_first", last_to_first)
+    monkeypatch.setattr(job_queue, "longest_first", last_to_first)
     assert run(tmp_path / "run") == contents(tiny_run.directory.root)
 
 
