@@ -174,7 +174,7 @@ def resolve(config: RunConfig, registry: Registry) -> Study:
         find("backbone", config.backbone, "backbone"),
         tuple(find("pretext-task", table, "pretext") for table in config.pretext),
         find("head", config.head, "head"),
-        find("executor", _executor_table(config), "executor"),
+        _find_executor(find, config),
     )
     study.check_claims()
     for name in config.observers:
@@ -184,10 +184,14 @@ def resolve(config: RunConfig, registry: Registry) -> Study:
     return study
 
 
-def _executor_table(config: RunConfig) -> PluginTable:
+def _find_executor(find: Callable[[Kind, PluginTable, str], Configured], config: RunConfig) -> Configured:
     if "name" in config.executor:
         raise ConfigError("executor.name: this table holds options alone; compute.executor names the executor")
-    return PluginTable(name=config.compute.executor, **config.executor)
+    name = config.compute.executor
+    try:
+        return find("executor", PluginTable(name=name, **config.executor), "executor")
+    except ConfigError as error:  # the options may be right, and meant for an executor that nobody has chosen
+        raise ConfigError(f"{error}\n[executor] holds the options of compute.executor, which is {name!r}") from error
 
 
 def configure(registry: Registry, root: Path, kind: Kind, table: PluginTable, key: str) -> Configured:

@@ -53,9 +53,15 @@ def test_the_times_of_the_run_itself_are_named() -> None:
 def test_without_a_measurement_it_says_what_to_run() -> None:
     told = " ".join(shown(hours(basis="cost", unit="thousand images")).split())
 
-    assert "hours: sslkit bench CONFIG" in told
+    assert "for hours run 'sslkit bench CONFIG'" in told
     assert "10.2 thousand images" in told
     assert "slurm" not in told
+
+
+def test_large_numbers_are_written_out() -> None:
+    told = " ".join(shown(hours(basis="cost", unit="thousand images", total=1694.4)).split())
+
+    assert "In all 1,694 thousand images." in told
 
 
 def test_what_is_not_known_to_be_done_is_a_question() -> None:

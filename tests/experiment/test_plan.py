@@ -94,7 +94,11 @@ def test_arms_share_labels_and_nothing_is_pretrained_for_scratch_alone(tmp_path:
         ),
         ({"pretext": {"name": "rotation", "turns": "some"}}, ConfigError, r"pretext\.turns: input should be 'all' or"),
         ({"compute": {"executor": "locl"}}, PluginError, r"unknown executor 'locl'; did you mean 'local'\?"),
-        ({"executor": {"partition": "gpu"}}, ConfigError, r"^executor\.partition: unknown key"),
+        (
+            {"executor": {"partition": "gpu"}},
+            ConfigError,
+            r"^executor\.partition: unknown key.*\n\[executor\] holds the options of compute\.executor, .* 'local'$",
+        ),
         ({"executor": {"name": "ray"}}, ConfigError, r"options alone; compute\.executor names the executor$"),
         (
             {"backbone": {"name": "densenet121"}, "images": {"size": 20, "crop": "center"}},

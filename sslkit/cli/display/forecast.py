@@ -24,7 +24,8 @@ _BAR = 20
 _RESTS_ON = {
     "bench": "as 'sslkit bench' measured on this machine",
     "run": "by the times of the jobs in the run directory",
-    "cost": "in thousand images through a forward pass, a backward pass counting two; hours: sslkit bench CONFIG",
+    "cost": "in thousand images through a forward pass, a backward pass counting two; "
+    "for hours run 'sslkit bench CONFIG'",
 }
 
 
@@ -124,4 +125,4 @@ def _hours(hours: float) -> str:
 
 
 def _number(amount: float) -> str:
-    return f"{amount:,.3g}"
+    return f"{amount:,.0f}" if amount >= 1000 else f"{amount:.3g}"
