@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from sslkit.storage import StorageURL, read_all
 from sslkit.testing.samples import sample_pixels
 
 SECRET = "wJalrXUtnFEMI-dummy-of-the-tests"
@@ -101,3 +102,8 @@ def parquet(**columns: list[Any]) -> bytes:
     file = io.BytesIO()
     write_table(pyarrow.table(columns), file)
     return file.getvalue()
+
+
+def read_into(queue: Any, place: str, options: dict[str, Any]) -> None:
+    """Put the bytes of an object into a queue: what a process of its own is to do."""
+    queue.put(read_all(StorageURL(place), options))

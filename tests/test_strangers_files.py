@@ -92,8 +92,12 @@ RAY = {Path("sslkit_ray", name) for name in ("shift.py", "task.py")}
 """What sends a job to a node of a Ray cluster, which unpickles all that its driver sends it anyway."""
 
 
+TOGETHER = {Path("sslkit", "experiment", name) for name in ("crew.py", "data_parallel.py")}
+"""The processes of one pretraining, of which torch.distributed has each unpickle what the others send it anyway."""
+
+
 def may_unpickle(path: Path) -> bool:
-    return any(path.parts[-len(own.parts) :] == own.parts for own in KIT | RAY)
+    return any(path.parts[-len(own.parts) :] == own.parts for own in KIT | RAY | TOGETHER)
 
 
 def test_nothing_that_runs_text_or_loads_objects_is_called() -> None:

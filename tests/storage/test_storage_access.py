@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from object_store import SECRET, ObjectStore
+from object_store import SECRET, ObjectStore, read_into
 
 from sslkit.errors import DataError
 from sslkit.files import MAX_BYTES
@@ -156,10 +156,6 @@ def test_without_credentials(monkeypatch: pytest.MonkeyPatch, object_store: Obje
         read_object(StoredObject("s3://access/a", 3), options)
 
 
-def _read(queue: Any, place: str, options: dict[str, Any]) -> None:
-    queue.put(read_all(StorageURL(place), options))
-
-
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
@@ -169,7 +165,7 @@ def test_a_process_started_by_one_that_has_read_reads_too(object_store: ObjectSt
     assert read_all(place, options) == b"content"
     context: Any = get_context(method)
     queue = context.Queue()
-    process = context.Process(target=_read, args=(queue, str(place), options), daemon=True)
+    process = context.Process(target=read_into, args=(queue, str(place), options), daemon=True)
     process.start()
     try:
         assert queue.get(timeout=60) == b"content"
