@@ -1,7 +1,7 @@
-"""Measures what two processes gain over one: python tests/benchmarks/data_parallel.py [--rounds N] [--own-batch-norm]
+"""Measures what two processes gain over one: python tests/benchmarks/data_parallel.py [--batch N] [--own-batch-norm]
 
-Rotation pretraining of DenseNet121, 64 px, batches of 32 images (128 views), each process in one thread, the precision
-that "auto" chooses. One and two processes take turns, since times drift; nothing else should run. The ratio of views a
+Rotation pretraining of DenseNet121, 64 px, four views an image, each process in one thread, the precision that "auto"
+chooses. One and two processes take turns, since times drift; nothing else should run. The ratio of views a
 second by the clock is what counts. That by processor time, of one process over the busier of two, says what the clock
 would say if nobody ever waited: where it is high and the other is low, others used the cores.
 """
@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-BATCH = 32
 WARM = 3
 """Updates that are not timed."""
 
@@ -45,7 +44,7 @@ def processor_seconds() -> float:
     return max((int(fields[11]) + int(fields[12])) / ticks for fields in texts)
 
 
-def rate(job: Any, seconds: float) -> Rate:
+def rate(job: Any, batch: int, seconds: float) -> Rate:
     """Return how fast a pretraining is, which is then broken off."""
     points: list[tuple[float, float]] = []
 
@@ -57,13 +56,14 @@ def rate(job: Any, seconds: float) -> Rate:
 
     with contextlib.suppress(_EnoughError):
         job.execute(report)
-    views = 4 * BATCH * (len(points) - 1)
+    views = 4 * batch * (len(points) - 1)
     return Rate(*(views / (last - first) for first, last in zip(points[0], points[-1], strict=True)))
 
 
 def main() -> None:
     """Print the rates of each round and the median of their ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=64, help="images of all processes together")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
     parser.add_argument("--processes", type=int, default=2)
@@ -83,7 +83,7 @@ def main() -> None:
             count: prepared_of(
                 config_of(
                     64,
-                    pretraining={"epochs": 100_000, "batch_size": BATCH},
+                    pretraining={"epochs": 100_000, "batch_size": chosen.batch},
                     compute={**settings, "processes": count},
                 ),
                 Path(folder, str(count)),
@@ -91,7 +91,7 @@ def main() -> None:
             for count in (1, chosen.processes)
         }
         for number in range(chosen.rounds):
-            one, several = (rate(job, chosen.seconds) for job in jobs.values())
+            one, several = (rate(job, chosen.batch, chosen.seconds) for job in jobs.values())
             ratios.append(Rate(several.clock / one.clock, several.processor / one.processor))
             print(
                 f"round {number + 1}: {one.clock:.0f} views/s by one, {several.clock:.0f} by {chosen.processes}: "
