@@ -106,6 +106,10 @@ def states(names: list[str]) -> list[str]:
     return [known.get(name, "GONE") for name in names]
 
 
+def shown(job: str) -> str:
+    return subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=True).stdout
+
+
 def differing(first: Path, second: Path) -> list[str]:
     """Return the files of results in which two runs differ; times and memory are in others."""
     names = {"predictions.csv", "backbone.safetensors", "model.safetensors", "result.json"}
@@ -120,9 +124,8 @@ def test_a_study_goes_through_the_cluster_as_arrays(undisturbed: Path, study: Pa
     names = wait_for(lambda: (tmp_path / "run" / "slurm" / "on-the-cluster.json").exists() and ledger(tmp_path / "run"))
     array = names[0].partition("_")[0]
     assert names == [f"{array}_0", f"{array}_1"]
-    asked = subprocess.run(["scontrol", "show", "job", array], capture_output=True, text=True, check=True).stdout
-    assert asked.count(f"ArrayJobId={array}") == 2
-    assert "Requeue=1" in asked
+    wait_for(lambda: shown(array).count(f"ArrayJobId={array}") == 2)  # one entry as long as none has begun
+    assert "Requeue=1" in shown(array)
     said, _ = process.communicate(timeout=_PATIENCE)
     assert process.returncode == 0, said
     assert states(names) == ["COMPLETED", "COMPLETED"]
