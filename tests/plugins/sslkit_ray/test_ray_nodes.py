@@ -138,21 +138,18 @@ def nodes_that_see_none_of(cluster: Any, folders: list[Path]) -> Iterator[None]:
     hide = " && ".join(f"mount -t tmpfs none '{folder}'" for folder in folders)
     ray_start = f"'{sys.executable}' -m ray.scripts.scripts start --address={cluster.address} --num-cpus=1 --block"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    nodes = [
-        subprocess.Popen(
-            ["unshare", "-m", "sh", "-c", f"{hide} && exec {ray_start}"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
-        for _ in range(2)
-    ]
+    command = ["unshare", "-m", "sh", "-c", f"{hide} && exec {ray_start}"]
+    log = folders[0].parent / "nodes.log"
+    nodes: list[subprocess.Popen[bytes]] = []
     try:
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        deadline = time.monotonic() + 180
-        while ray.cluster_resources().get("CPU") != 2:
-            assert time.monotonic() < deadline, "the nodes do not join"
-            time.sleep(0.5)
+        for number in (1, 2):  # one after the other: two that start at once get in each other's way
+            with log.open("a") as said:
+                nodes.append(subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment))
+            deadline = time.monotonic() + 120
+            while ray.cluster_resources().get("CPU") != number:
+                assert time.monotonic() < deadline, f"the nodes do not join: {log.read_text()}"
+                time.sleep(0.5)
         ray.shutdown()
         yield
     finally:
