@@ -27,6 +27,7 @@ from sslkit.engine.precision import Compute
 from sslkit.errors import RunError, SslkitError, TrainingDivergedError
 from sslkit.experiment.environment import process_context
 from sslkit.interfaces import Job, Reporter
+from sslkit.interfaces.carrying_out import ONE_THREAD
 from sslkit.processes import follow_parent, stops_held
 
 _PATIENCE = 10.0
@@ -156,7 +157,7 @@ def _take_part(job: Job, compute: Compute, rank: int, slot: int, path: Path, pip
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the process of the job decides
     size = job.processes
     os.environ["SSLKIT_WORKER"] = str(slot * size + rank)
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+    os.environ.update(ONE_THREAD)
 
     def report(values: Mapping[str, Any]) -> None:
         if rank:

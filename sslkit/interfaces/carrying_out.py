@@ -10,10 +10,8 @@ from typing import Any
 from sslkit.errors import RunError, SslkitError
 from sslkit.interfaces.executor import Job, Reporter
 
-_THREADS = 1
-"""Threads that a job computes in."""
-
-_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""What the environment tells libraries that a job loads, of the threads that it computes in."""
 
 
 def carry_out(job: Job, report: Reporter, *, slot: int = 0) -> str | None:
@@ -45,17 +43,17 @@ def carry_out(job: Job, report: Reporter, *, slot: int = 0) -> str | None:
 
     os.environ["SSLKIT_WORKER"] = str(slot)
     # For libraries that the job loads; those that are loaded already are told below.
-    os.environ.update(dict.fromkeys(_LIBRARIES, str(_THREADS)))
-    torch.set_num_threads(_THREADS)
+    os.environ.update(ONE_THREAD)
+    torch.set_num_threads(1)
 
     def report_from_one_thread(values: Mapping[str, Any]) -> None:
-        _refuse_threads(torch.get_num_threads())
+        refuse_threads(torch.get_num_threads(), allowed="a job has 1")
         report(values)
 
     try:
-        with threadpool_limits(_THREADS):
+        with threadpool_limits(1):
             job.execute(report_from_one_thread)
-            _refuse_threads(*(library["num_threads"] for library in threadpool_info()))
+            refuse_threads(*(library["num_threads"] for library in threadpool_info()), allowed="a job has 1")
     except SslkitError as error:
         return str(error) or type(error).__name__
     except Exception:  # anything a plugin raises is this job's failure, told with its traceback
@@ -63,9 +61,18 @@ def carry_out(job: Job, report: Reporter, *, slot: int = 0) -> str | None:
     return None
 
 
-def _refuse_threads(*taken: int) -> None:
-    if max(taken, default=0) > _THREADS:
+def refuse_threads(*taken: int, allowed: str) -> None:
+    """Refuse that more than one thread computes.
+
+    Args:
+        taken: threads, of each library that computes.
+        allowed: whose one thread it is, as a clause: ``"a job has 1"``.
+
+    Raises:
+        RunError: with what to change.
+    """
+    if max(taken, default=0) > 1:
         raise RunError(
-            f"a plugin computes in {max(taken)} threads where a job has {_THREADS}, which slows the other jobs and may "
-            "change results; take the call that sets them, such as torch.set_num_threads, out of the plugin"
+            f"a plugin computes in {max(taken)} threads where {allowed}, which slows the others and may change "
+            "results; take the call that sets them, such as torch.set_num_threads, out of the plugin"
         )

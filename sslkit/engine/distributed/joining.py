@@ -13,7 +13,7 @@ from torch import distributed
 from torch.distributed.distributed_c10d import Store
 
 from sslkit.engine.precision import Compute
-from sslkit.errors import RunError
+from sslkit.interfaces.carrying_out import refuse_threads
 
 _PATIENCE = timedelta(hours=1)
 """How long a process waits for the others: the first may be probing, or writing to a slow disk."""
@@ -58,11 +58,6 @@ def in_one_thread() -> Iterator[None]:
     try:
         with threadpool_limits(1):
             yield
-            if torch.get_num_threads() > 1:
-                raise RunError(
-                    f"a plugin computes in {torch.get_num_threads()} threads where a process has one, which slows the "
-                    "others and may change results; take the call that sets them, such as torch.set_num_threads, out "
-                    "of the plugin"
-                )
+            refuse_threads(torch.get_num_threads(), allowed="a process has one")
     finally:
         torch.set_num_threads(before)
