@@ -71,7 +71,7 @@ class _Shift:
         ready = self.queue.ready()
         careful = any(map(self.queue.tried, [*ready[:1], *(entry.job for entry in self.running)]))
         most = max(1, self.workers - 1) if careful else self.workers
-        last = not careful and len(ready) == self.queue.waits and _share_cores(self.running, ready, self.workers)
+        last = not careful and len(ready) == len(self.queue.waiting) and _share_cores(self.running, ready, self.workers)
         for job in ready:
             taken = sum(entry.job.processes for entry in self.running)
             if not last and taken and taken + job.processes > most:

@@ -96,11 +96,6 @@ class CellJob(RecipeJob):
         return f"cells/{self.cell_id}"
 
     @property
-    def processes(self) -> int:
-        """It computes in one process."""
-        return 1
-
-    @property
     def folder(self) -> Path:
         """Where its files are."""
         return self.recipe.directory.cell(self.cell_id)

@@ -24,7 +24,7 @@ from sslkit.engine.distributed import Team, in_one_thread, joined
 from sslkit.engine.precision import Compute
 from sslkit.errors import RunError, TrainingDivergedError
 from sslkit.experiment.pretraining import PretrainingJob
-from sslkit.interfaces import NOT_RUN, Job, JobObserver, Reporter
+from sslkit.interfaces import Job, JobObserver, JobQueue, Reporter
 from sslkit.processes import stops_held, stops_noted
 from sslkit.torchrun import Launch, launch
 
@@ -60,24 +60,16 @@ class Crew:
         Returns:
             The other jobs that can be run now.
         """
-        lost: dict[str, str] = {}
-        left: list[Job] = []
-        for job in jobs:
-            if causes := dict.fromkeys(lost[name] for name in job.after if name in lost):
-                lost[job.id] = ", ".join(causes)
-                observer.failed(job, f"{NOT_RUN}{lost[job.id]}, which failed")
-            elif isinstance(job, PretrainingJob):
-                observer.started(job)
-                try:
-                    self._lead(job, compute, observer)
-                except TrainingDivergedError as error:  # as in all processes
-                    lost[job.id] = job.id
-                    observer.failed(job, str(error))
-                else:
-                    observer.finished(job)
+        queue = JobQueue(jobs, observer)
+        while job := next((job for job in queue.ready() if isinstance(job, PretrainingJob)), None):
+            queue.started(job)
+            try:
+                self._lead(job, compute, observer)
+            except TrainingDivergedError as error:  # as in all processes
+                queue.failed(job, str(error))
             else:
-                left.append(job)
-        return left
+                queue.finished(job)
+        return queue.waiting
 
     def _lead(self, job: PretrainingJob, compute: Compute, observer: JobObserver) -> None:
         self._tell(compute)

@@ -59,11 +59,6 @@ class FeaturesJob(RecipeJob):
         return f"features/{self.folder.parent.name}/{self.folder.name}"
 
     @property
-    def processes(self) -> int:
-        """It computes in one process."""
-        return 1
-
-    @property
     def cost(self) -> float:
         """Images through a forward pass."""
         return float(len(self.rows))

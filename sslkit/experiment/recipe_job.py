@@ -28,6 +28,11 @@ class RecipeJob:
         return self.recipe.cache.folders
 
     @property
+    def processes(self) -> int:
+        """How many it computes in."""
+        return 1
+
+    @property
     def device(self) -> str:
         """What it computes on."""
         return self.recipe.compute.device

@@ -32,7 +32,7 @@ class JobQueue:
         >>> bad = queue.ready()[1]
         >>> queue.started(bad)
         >>> queue.failed(bad, "its input is damaged")  # and with it what needs it
-        >>> len(queue.ready()), queue.waits
+        >>> len(queue.ready()), len(queue.waiting)
         (8, 10)
     """
 
@@ -49,9 +49,9 @@ class JobQueue:
         return bool(self._waiting or self._running)
 
     @property
-    def waits(self) -> int:
-        """Number of jobs that have not begun, or are to begin again."""
-        return len(self._waiting)
+    def waiting(self) -> list[Job]:
+        """The jobs that have not begun, or are to begin again."""
+        return list(self._waiting.values())
 
     def ready(self) -> list[Job]:
         """Return the jobs that may begin, those to be tried again first, then those to begin anew, then the others.
